@@ -1,0 +1,74 @@
+/*
+ * catalog.h - reading and writing the extension's own tables (sql/10_catalog.sql).
+ *
+ * Everything runs as the extension's owner with a pinned search_path, whoever the caller is (pgt_catalog_begin switches, and
+ * switches back on pgt_catalog_end; errors unwind by themselves).  Lookups use a fresh snapshot.
+ */
+#ifndef PGT_CATALOG_H
+#define PGT_CATALOG_H
+
+#include "postgres.h"
+#include "nodes/pg_list.h"
+
+typedef struct PgtStreamTable
+{
+	int64		id;
+	Oid			relid;
+	char	   *schema;
+	char	   *name;
+	char	   *query;			/* canonical */
+	char	   *original_query;
+	char	   *schedule;		/* NULL = calculated */
+	char	   *refresh_mode;	/* AUTO, FULL, DIFFERENTIAL */
+	char	   *full_reason;	/* NULL = incremental */
+	int			definition_version;
+	/* state */
+	char	   *status;			/* INITIALIZING, ACTIVE, SUSPENDED, ERROR */
+	bool		is_populated;
+	bool		needs_reinit;
+	char	   *reinit_reason;
+	int64		refresh_no;
+} PgtStreamTable;
+
+/* Oid of pgtrickle.<name>, or an error that the extension is not installed. */
+extern Oid	pgt_catalog_relid(const char *name);
+extern Oid	pgt_changes_namespace(void);
+
+/* NULL when there is none.  Result in the current memory context. */
+extern PgtStreamTable *pgt_st_by_id(int64 id);
+extern PgtStreamTable *pgt_st_by_relid(Oid relid);
+
+/*
+ * Resolve what a user wrote ("orders_by_day", "sales.orders_by_day", quoted parts as in SQL; unqualified names by search_path).
+ * Raises ERRCODE_UNDEFINED_TABLE with a hint when there is no such ST.
+ */
+extern PgtStreamTable *pgt_st_by_name(const char *name);
+
+/* ERRCODE_INSUFFICIENT_PRIVILEGE unless the current user owns the ST's table (or is a member of its owner). */
+extern void pgt_st_check_owner(const PgtStreamTable *st);
+
+/* Edges: source relids of an ST, sorted; ids of the STs that read `relid`, sorted. */
+extern List *pgt_st_sources(int64 id);	 /* of Oid */
+extern List *pgt_st_readers(Oid relid);	 /* of int64 * */
+
+/* Set needs_reinit with a reason (for people: explain_st, history); no-op when already set. */
+extern void pgt_st_mark_reinit(int64 id, const char *reason);
+
+/* Switch to the extension's owner and pg_catalog; pass the result to pgt_catalog_end. */
+typedef struct PgtCatalogScope
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_nest;
+} PgtCatalogScope;
+
+extern PgtCatalogScope pgt_catalog_begin(void);
+extern void pgt_catalog_end(PgtCatalogScope scope);
+
+/*
+ * One statement through SPI with $n parameters inside an open SPI connection and catalog scope.  types/values/nulls as in
+ * SPI_execute_with_args; nargs 0 is allowed.  Raises on anything but the expected SPI code family.  Returns SPI_processed.
+ */
+extern uint64 pgt_catalog_exec(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
+
+#endif /* PGT_CATALOG_H */

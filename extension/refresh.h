@@ -1,0 +1,50 @@
+/*
+ * refresh.h - the engine: begin (locks, S1, barrier), apply (read buffers, run a program, store the frontier).
+ *
+ * One refresh context per transaction; it ends with the transaction.
+ */
+#ifndef PGT_REFRESH_H
+#define PGT_REFRESH_H
+
+#include "postgres.h"
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "catalog.h"
+
+typedef struct PgtRefreshResult
+{
+	const char *action; /* NO_DATA, FULL, DIFFERENTIAL, REINITIALIZE */
+	const char *strategy;
+	const char *reason;
+	int64		rows_inserted; /* an updated row counts in both */
+	int64		rows_deleted;
+	int64		delta_rows;
+	double		duration_ms;
+	bool		leftover; /* buffers hold changes S1 could not see */
+} PgtRefreshResult;
+
+/*
+ * Lock these STs (pgt_id order) and their sources, take S1, write and flush a barrier.  Returns its LSN.  READ COMMITTED only;
+ * refuses when this transaction has written one of the sources.  `sync`: ask the consumer to write progress at once.
+ */
+extern XLogRecPtr pgt_refresh_begin(List *sts, bool sync);
+
+/* Wait until the consumer has applied `lsn`; ERRCODE_LOCK_NOT_AVAILABLE-class error with hint after barrier_timeout. */
+extern void pgt_refresh_wait(XLogRecPtr lsn);
+
+/* Bring one ST of the context to S1. */
+extern PgtRefreshResult pgt_refresh_apply(PgtStreamTable *st, const char *initiated_by, TimestampTz due);
+
+/*
+ * First load inside the creating transaction, after pgt_source_register: S1 now, load, store frontier.  No barrier needed: the
+ * registration locks prove that no writer is in flight.
+ */
+extern PgtRefreshResult pgt_refresh_load(PgtStreamTable *st, const char *initiated_by);
+
+/* begin + wait + apply for `st` alone, as refresh_stream_table does. */
+extern PgtRefreshResult pgt_refresh_now(PgtStreamTable *st, const char *initiated_by);
+
+/* True while the engine itself writes an ST: the guard trigger lets it pass. */
+extern bool pgt_refresh_writing(void);
+
+#endif /* PGT_REFRESH_H */

@@ -1,0 +1,40 @@
+/*
+ * source.h - registration of sources: locks, used columns, replica identity, buffers, segments.
+ */
+#ifndef PGT_SOURCE_H
+#define PGT_SOURCE_H
+
+#include "postgres.h"
+#include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
+
+/*
+ * Refuse what cannot be captured (unlogged, temporary, foreign, views, catalogs, RLS in force for the owner, no privilege), each with its own SQLSTATE
+ * and hint.  Takes no lock beyond AccessShare.
+ */
+extern void pgt_source_check(Oid relid, Oid owner);
+
+/* relid and all its descendants (partitions, inheritance children), sorted by OID, each locked in `lockmode` (NoLock: not). */
+extern List *pgt_source_family(Oid relid, LOCKMODE lockmode);
+
+/* Storage-bearing members of the family, sorted: what a frontier row records as `leaves`. */
+extern List *pgt_source_leaves(Oid relid);
+
+/*
+ * Register relid for capture of these columns, or widen its registration to them.  Takes SHARE ROW EXCLUSIVE on the family with
+ * register_lock_timeout and retry, in OID order; sets REPLICA IDENTITY FULL where the old values would be missing; writes pgt_sources (next generation),
+ * makes buffer and first segment, invalidates the family's relcache.  No-op when the registration already covers them.
+ * The locks are held to the end of the transaction: take S1 after this.
+ */
+extern void pgt_source_register(Oid relid, List *attnums, bool insert_only);
+
+/* Drop buffers and registration, put the identity back, when no ST reads relid any more. */
+extern void pgt_source_release(Oid relid);
+
+/* A new generation with the same columns after DDL changed their types or order; all readers are marked for a diff with `reason`. */
+extern void pgt_source_regenerate(Oid relid, const char *reason);
+
+/* New newest segment of the current generation; returns its number. */
+extern int64 pgt_source_rotate(Oid relid, int32 gen);
+
+#endif /* PGT_SOURCE_H */

@@ -1,0 +1,77 @@
+/*
+ * view.h - the compiler's surface: a defining query, analysed once, and the programs that maintain it.
+ *
+ * The compiler knows queries, never snapshots, buffers or schedules.  It reads catalogs and no user data.
+ */
+#ifndef PGT_VIEW_H
+#define PGT_VIEW_H
+
+#include "postgres.h"
+#include "nodes/parsenodes.h"
+#include "program.h"
+
+/* One distinct relation that the query reads, views and CTEs expanded. */
+typedef struct PgtViewSource
+{
+	Oid			relid;
+	bool		is_stream_table; /* another ST: its delta comes from the ST buffer */
+	int64		pgt_id;			 /* of that ST, else 0 */
+	List	   *attnums;		 /* of int, ascending: columns the query uses (at least one: the first live one if none) */
+} PgtViewSource;
+
+typedef struct PgtViewColumn
+{
+	char	   *name;
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+	bool		hidden; /* __pgt_*: stands after all visible ones */
+} PgtViewColumn;
+
+typedef struct PgtView
+{
+	char	   *query;		  /* canonical text: deparsed, every name qualified, tie-breaks added; what oracles compare with */
+	char	   *load_query;	  /* SELECT of all storage columns, hidden ones included, in storage order */
+	int			nsources;
+	PgtViewSource *sources;	  /* ordered by relid */
+	int			ncolumns;
+	PgtViewColumn *columns;	  /* storage order */
+	List	   *indexes;	  /* of char *: CREATE INDEX statements with %s for the qualified ST name, to run after the first load */
+	bool		keyed;		  /* rows have a unique key among the storage columns */
+	char	   *full_reason;  /* why it cannot be maintained incrementally, NULL if it can */
+	char	   *full_hint;
+	List	   *notices;	  /* of char *: canonicalisations to tell the user at creation */
+	List	   *functions;	  /* of Oid: every function the query can call, operators' and casts' included */
+	void	   *tree;		  /* operator tree (optree.h), private to the compiler */
+} PgtView;
+
+/*
+ * Analyse `query` (one SELECT) under the current search_path and compile it.  Errors out with a user-level SQLSTATE for
+ * what can never be an ST (not a SELECT, data-modifying CTE, volatile functions under policy reject, unsupported source kinds).
+ * Everything else that is only not incremental sets full_reason.  Result in the current memory context.
+ */
+extern PgtView *pgt_view_compile(const char *query);
+
+/* How the ST is stored, for everything below.  `st` is its qualified, quoted name. */
+typedef struct PgtTarget
+{
+	const char *st;
+	Oid			relid;
+} PgtTarget;
+
+/* Maintain the ST for changes in exactly these sources (bit i: sources[i] has rows in __pgt_src<i>).  View must be incremental. */
+extern PgtProgram *pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *changed);
+
+/* Recompute, compare as bags, apply the minimal change.  Works for every view.  No __pgt_src needed. */
+extern PgtProgram *pgt_view_diff_program(PgtView *view, const PgtTarget *target);
+
+/* Fill an empty ST. */
+extern PgtProgram *pgt_view_load_program(PgtView *view, const PgtTarget *target);
+
+/*
+ * SELECT of two int8: rows of the query missing from the ST, rows of the ST that the query does not have, as bags over the
+ * visible columns (types without equality by text; float aggregates within tolerance).
+ */
+extern char *pgt_view_verify_sql(PgtView *view, const PgtTarget *target);
+
+#endif /* PGT_VIEW_H */

@@ -1,0 +1,17 @@
+-- pg_trickle: stream tables for PostgreSQL.  Concatenated from sql/NN_topic.sql; see docs/architecture.md.
+\echo Use "CREATE EXTENSION pg_trickle" to load this file. \quit
+
+-- The consumer's rights.  Members of this role may run trickle-consumer; nobody is a member by default.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'pgtrickle_consumer') THEN
+        CREATE ROLE pgtrickle_consumer NOLOGIN;
+    END IF;
+END
+$$;
+
+CREATE SCHEMA pgtrickle;
+CREATE SCHEMA pgtrickle_changes;
+GRANT USAGE ON SCHEMA pgtrickle TO PUBLIC;
+REVOKE ALL ON SCHEMA pgtrickle_changes FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgtrickle_changes TO pgtrickle_consumer;
