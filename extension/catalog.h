@@ -33,6 +33,10 @@ typedef struct PgtStreamTable
 /* Oid of pgtrickle.<name>, or an error that the extension is not installed. */
 extern Oid	pgt_catalog_relid(const char *name);
 extern Oid	pgt_changes_namespace(void);
+extern Oid	pgt_catalog_owner(void);
+
+/* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed. */
+extern void pgt_catalog_notify(void);
 
 /* NULL when there is none.  Result in the current memory context. */
 extern PgtStreamTable *pgt_st_by_id(int64 id);

@@ -12,4 +12,11 @@
 #error "pg_trickle needs PostgreSQL 15 or later"
 #endif
 
+/* 16 replaced the per-catalog ownership checks by one */
+#if PG_VERSION_NUM >= 160000
+#define pgt_class_ownercheck(relid, roleid) object_ownercheck(RelationRelationId, (relid), (roleid))
+#else
+#define pgt_class_ownercheck(relid, roleid) pg_class_ownercheck((relid), (roleid))
+#endif
+
 #endif /* PGT_COMPAT_H */
