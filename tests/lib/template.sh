@@ -26,6 +26,6 @@ timezone = 'UTC'
 datestyle = 'ISO, MDY'
 CONF
 # Only servers since the minors of August 2026 know the list of permitted output plugins, and older ones refuse to start with it.
-if as_server "$PGT_BIN/postgres" --describe-config | grep -q '^output_plugin_libraries'; then
+if as_server "$PGT_BIN/postgres" -D "$dir" -C output_plugin_libraries > /dev/null 2>&1; then
 	as_server tee -a "$dir/postgresql.conf" > /dev/null <<< "output_plugin_libraries = 'pgoutput, test_decoding, pgtrickle_output'"
 fi
