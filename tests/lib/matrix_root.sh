@@ -12,7 +12,7 @@ root=$cache/$suite
 no() { echo "$*" >&2; exit 77; }
 
 packages="postgresql-$major postgresql-server-dev-$major gcc make libpq-dev liblz4-dev libmicrohttpd-dev libcmocka-dev
-          pkg-config python3-psycopg2 procps libipc-run-perl"
+          pkg-config python3-psycopg2 procps util-linux"
 
 # The first Debian archive in the host's apt configuration.
 host_mirror() {
@@ -57,7 +57,7 @@ build() {
     echo 'create_main_cluster = false' > "$root/etc/postgresql-common/createcluster.conf"
     printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
-    timeout 1200 chroot "$root" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "
+    timeout 1200 "$(dirname "${BASH_SOURCE[0]}")/in_root.sh" "$root" sh -ec "
         apt-get update
         apt-get install -y --no-install-recommends $(echo $packages)
         apt-get clean" >> "$cache/$suite.log" 2>&1 || no "packages for $suite could not be installed, see $cache/$suite.log"
@@ -67,6 +67,7 @@ build() {
 [ "$(id -u)" = 0 ] || no "making a root needs root rights"
 if [ ! -e "$root/.complete" ]; then
     command -v debootstrap > /dev/null || no "debootstrap is not installed"
+    unshare --mount true 2> /dev/null || no "no right to mount"
     build
 fi
 echo "$root"
