@@ -93,7 +93,7 @@ prepare_server()
 	local config private=${PGT_PRIVATE:-$PGT_RUN/pg}
 	config=$("$tests/lib/private_pg.sh" "$private") || die "no private copy of PostgreSQL"
 	chmod 755 "$private"
-	export PG_CONFIG=$config
+	export PG_CONFIG=$config PGT_TREE=$private
 	PGT_BIN=$("$config" --bindir)
 	export PGT_BIN PGT_TEMPLATE=$PGT_RUN/template
 	make -C "$PGT_TOP" --no-print-directory -j"$jobs" all COPT="${PGT_BUILD_FLAGS:-}" > "$PGT_LOGS/build.log" 2>&1 &&

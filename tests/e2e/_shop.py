@@ -69,8 +69,13 @@ STREAM_TABLES = [
     ("st_d_right", D_RIGHT),
     ("st_diamond", DIAMOND),
 ]
+STOP = threading.Event()                       # a broken build was found out: no need to go on
 NAMES = [name for name, _ in STREAM_TABLES]
 TRUTH = {name: base(text) for name, text in STREAM_TABLES}
+
+
+def running(until):
+    return time.time() < until and not STOP.is_set()
 
 
 def connect(name):
@@ -101,7 +106,7 @@ class Writer(threading.Thread):
         self.longest = 0.0
 
     def run(self):
-        while time.time() < self.until and self.error is None:
+        while running(self.until) and self.error is None:
             try:
                 self.session()
             except psycopg2.Error as e:
@@ -116,7 +121,7 @@ class Writer(threading.Thread):
         try:
             with conn.cursor() as cur:
                 self.finish_prepared(cur)
-                while time.time() < self.until:
+                while running(self.until):
                     if PAUSE and os.path.exists(PAUSE):
                         time.sleep(0.02)
                         continue
@@ -192,7 +197,7 @@ class Writer(threading.Thread):
     def long(self, cur):
         end = time.time() + LONG
         cur.execute("BEGIN")
-        while time.time() < min(end, self.until):
+        while running(min(end, self.until)):
             cur.execute("INSERT INTO orders VALUES (%s, %s, %s, 'open', 'long')", (self.new_id(), self.customer(), self.amount()))
             self.wait(LONG / 5)
         cur.execute("COMMIT")
@@ -306,7 +311,7 @@ class Refresher(threading.Thread):
     def run(self):
         conn = connect(self.name)
         with conn.cursor() as cur:
-            while time.time() < self.until and self.error is None:
+            while running(self.until) and self.error is None:
                 names = self.rnd.sample(NAMES, 1 if self.rnd.random() < 0.8 else 2)
                 names.sort(key=NAMES.index)
                 try:
@@ -341,7 +346,7 @@ class Verifier(Refresher):
     def run(self):
         conn = connect(self.name)
         with conn.cursor() as cur:
-            while time.time() < self.until and self.error is None and not (BROKEN and self.differences):
+            while running(self.until) and self.error is None:
                 time.sleep(self.rnd.random() * 0.15)
                 name = self.rnd.choice(NAMES)
                 try:
@@ -350,6 +355,7 @@ class Verifier(Refresher):
                     self.seen.add(name)
                     if (missing, extra) != (0, 0):
                         self.differences.append((name, missing, extra))
+                        BROKEN and STOP.set()
                 except psycopg2.Error as e:
                     self.judge(e)
                 except Exception as e:
