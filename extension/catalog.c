@@ -31,7 +31,7 @@
 #define ST_COLUMNS \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule," \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no" \
+	" s.refresh_no, d.settings::text" \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -176,6 +176,7 @@ read_stream_table(MemoryContext cxt)
 	st->needs_reinit = DatumGetBool(plain_column(0, 13));
 	st->reinit_reason = text_column(14, cxt);
 	st->refresh_no = DatumGetInt64(plain_column(0, 15));
+	st->settings = text_column(16, cxt);
 	return st;
 }
 
@@ -294,8 +295,10 @@ pgt_st_mark_reinit(int64 id, const char *reason)
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	pgt_catalog_exec("UPDATE pgtrickle.pgt_state SET needs_reinit = true, reinit_reason = $2"
-					 " WHERE pgt_id = $1 AND NOT needs_reinit", 2, types, values, NULL);
+	/* reinit_xid always moves on: a refresh in flight clears the mark only if its snapshot sees who set it last */
+	pgt_catalog_exec("UPDATE pgtrickle.pgt_state SET needs_reinit = true, reinit_xid = pg_catalog.pg_current_xact_id(),"
+					 " reinit_reason = CASE WHEN needs_reinit THEN reinit_reason ELSE $2 END WHERE pgt_id = $1",
+					 2, types, values, NULL);
 	SPI_finish();
 	pgt_catalog_end(scope);
 }

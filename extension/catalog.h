@@ -28,6 +28,7 @@ typedef struct PgtStreamTable
 	bool		needs_reinit;
 	char	   *reinit_reason;
 	int64		refresh_no;
+	char	   *settings; /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 
 /* Oid of pgtrickle.<name>, or an error that the extension is not installed. */
@@ -55,7 +56,7 @@ extern void pgt_st_check_owner(const PgtStreamTable *st);
 extern List *pgt_st_sources(int64 id);	 /* of Oid */
 extern List *pgt_st_readers(Oid relid);	 /* of int64 * */
 
-/* Set needs_reinit with a reason (for people: explain_st, history); no-op when already set. */
+/* Set needs_reinit with a reason (for people: explain_st, history); the first reason stays until a diff has run. */
 extern void pgt_st_mark_reinit(int64 id, const char *reason);
 
 /* Switch to the extension's owner and pg_catalog; pass the result to pgt_catalog_end. */

@@ -18,5 +18,50 @@
 #else
 #define pgt_class_ownercheck(relid, roleid) pg_class_ownercheck((relid), (roleid))
 #endif
+#include "access/xlogdefs.h"
+#include "replication/message.h"
+#include "storage/lock.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+/* 17 adds a flush argument to LogLogicalMessage; a non-transactional message assigns no transaction id in any version. */
+static inline XLogRecPtr
+pgt_log_message(const char *prefix, const char *payload, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, payload, size, false, false);
+#else
+	return LogLogicalMessage(prefix, payload, size, false);
+#endif
+}
+
+/* 17 adds orstronger. */
+static inline bool
+pgt_lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, mode, false);
+#else
+	return LockHeldByMe(tag, mode);
+#endif
+}
+
+/* 18 adds deferrable_ok. */
+static inline Oid
+pgt_primary_key_index(Relation rel)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(rel, false);
+#else
+	return RelationGetPrimaryKeyIndex(rel);
+#endif
+}
+
+/* 19 wants descriptors finalized before use; nothing to do up to 18. */
+static inline void
+pgt_finalize_tupdesc(TupleDesc desc)
+{
+	(void) desc;
+}
 
 #endif /* PGT_COMPAT_H */

@@ -9,6 +9,7 @@
 #include "postgres.h"
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "utils/snapshot.h"
 #include "catalog.h"
 
 typedef struct PgtRefreshResult
@@ -43,6 +44,9 @@ extern PgtRefreshResult pgt_refresh_load(PgtStreamTable *st, const char *initiat
 
 /* begin + wait + apply for `st` alone, as refresh_stream_table does. */
 extern PgtRefreshResult pgt_refresh_now(PgtStreamTable *st, const char *initiated_by);
+
+/* S1 of this transaction's last refresh; error if there was none. */
+extern Snapshot pgt_refresh_snapshot(void);
 
 /* True while the engine itself writes an ST: the guard trigger lets it pass. */
 extern bool pgt_refresh_writing(void);

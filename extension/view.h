@@ -40,6 +40,7 @@ typedef struct PgtView
 	bool		keyed;		  /* rows have a unique key among the storage columns */
 	char	   *full_reason;  /* why it cannot be maintained incrementally, NULL if it can */
 	char	   *full_hint;
+	bool		time_dependent; /* not incremental, and the result can change although no source does (now() and the like) */
 	List	   *notices;	  /* of char *: canonicalisations to tell the user at creation */
 	List	   *functions;	  /* of Oid: every function the query can call, operators' and casts' included */
 	void	   *tree;		  /* operator tree (optree.h), private to the compiler */

@@ -42,6 +42,7 @@ CREATE TABLE pgtrickle.pgt_state (
     is_populated        bool NOT NULL DEFAULT false,
     needs_reinit        bool NOT NULL DEFAULT false,            -- next refresh is a diff, and nothing is pinned until then
     reinit_reason       text,
+    reinit_xid          xid8,                                   -- transaction that set it: a refresh clears it only if S1 sees that transaction
     refresh_no          bigint NOT NULL DEFAULT 0,              -- number of the last refresh that changed the ST
     data_timestamp      timestamptz,
     last_refresh_at     timestamptz,

@@ -1,0 +1,216 @@
+/*
+ * execute.c - running a program's steps under S1 (see execute.h, program.h).
+ *
+ * Every step sees S1 plus what earlier steps of this transaction wrote: a copy of S1 with the current command id is made
+ * active for each.  Deltas and the results of ENR steps are tuplestores, registered as ephemeral named relations with their true
+ * row counts, because the planner knows nothing else about them.
+ *
+ * Plans are prepared on first use and kept by the caller; each belongs to one size class of deltas (plancache.c).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "executor/tstoreReceiver.h"
+#include "miscadmin.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/queryenvironment.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "execute.h"
+
+static void
+register_enr(const char *name, Tuplestorestate *store, TupleDesc desc, int64 rows)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+	int			rc;
+
+	/* The descriptor is given directly: with reliddesc the planner would look at the relation's dropped columns. */
+	enr->md.name = pstrdup(name);
+	enr->md.reliddesc = InvalidOid;
+	enr->md.tupdesc = desc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = rows;
+	enr->reldata = store;
+	rc = SPI_register_relation(enr);
+	if (rc != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register relation \"%s\": %s", name, SPI_result_code_string(rc));
+}
+
+static void
+push_s1(PgtExecution *ex)
+{
+	CommandCounterIncrement();
+	PushCopiedSnapshot(ex->s1);
+	UpdateActiveSnapshotCommandId();
+}
+
+static SPIPlanPtr
+step_plan(PgtExecution *ex, int i)
+{
+	PgtStep    *step = list_nth(ex->prepared->program->steps, i);
+	SPIPlanPtr *plan = &ex->prepared->plans[i];
+
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	fresh = SPI_prepare_cursor(step->sql, 0, NULL, CURSOR_OPT_PARALLEL_OK);
+
+		if (fresh == NULL)
+			elog(ERROR, "could not prepare a refresh step: %s", SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(fresh) != 0)
+			elog(ERROR, "could not keep the plan of a refresh step");
+		*plan = fresh;
+	}
+	return *plan;
+}
+
+/* Run a SELECT under S1 into a tuplestore; returns the number of rows. */
+static int64
+run_select(PgtExecution *ex, SPIPlanPtr plan, Tuplestorestate *store)
+{
+	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
+	SPIExecuteOptions options = {0};
+	int			rc;
+
+	SetTuplestoreDestReceiverParams(dest, store, CurrentMemoryContext, false, NULL, NULL);
+	options.read_only = true;
+	options.dest = dest;
+	push_s1(ex);
+	rc = SPI_execute_plan_extended(plan, &options);
+	PopActiveSnapshot();
+	if (rc < 0)
+		elog(ERROR, "a refresh step failed: %s", SPI_result_code_string(rc));
+	dest->rDestroy(dest);
+	return tuplestore_tuple_count(store);
+}
+
+static TupleDesc
+plan_desc(SPIPlanPtr plan)
+{
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+
+	return CreateTupleDescCopy(source->resultDesc);
+}
+
+/* The ST's own delta goes into its buffer, written as the extension's owner: nobody else may touch buffers. */
+static void
+run_out(PgtExecution *ex, SPIPlanPtr plan)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	PgtCatalogScope scope;
+	Oid			argtype = INT8OID;
+	Datum		arg = Int64GetDatum(ex->refresh_no);
+
+	run_select(ex, plan, store);
+	register_enr("__pgt_out", store, plan_desc(plan), tuplestore_tuple_count(store));
+	scope = pgt_catalog_begin();
+	pgt_catalog_exec(psprintf("INSERT INTO pgtrickle_changes.st_" INT64_FORMAT " SELECT $1, o.* FROM __pgt_out o WHERE o.w <> 0",
+							  ex->out_buffer),
+					 1, &argtype, &arg, NULL);
+	pgt_catalog_end(scope);
+	SPI_unregister_relation("__pgt_out");
+	tuplestore_end(store);
+}
+
+static void
+run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
+{
+	int			rc = SPI_execute_snapshot(plan, NULL, NULL, ex->s1, InvalidSnapshot, false, true, 0);
+
+	if (rc < 0)
+		elog(ERROR, "a refresh step failed: %s", SPI_result_code_string(rc));
+	if (step->counts == PGT_COUNT_INSERTED || step->counts == PGT_COUNT_UPDATED)
+		ex->inserted += SPI_processed;
+	if (step->counts == PGT_COUNT_DELETED || step->counts == PGT_COUNT_UPDATED)
+		ex->deleted += SPI_processed;
+}
+
+/* Planner settings of one step, for planning and running it. */
+static int
+step_settings(PgtStep *step, int64 largest)
+{
+	int			nest = NewGUCNestLevel();
+
+	/* JIT costs more than it gives at the sizes refreshes have, and its trigger is the estimate we cannot give well. */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (step->nestloop_off && largest > PGT_SMALL_DELTA)
+		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return nest;
+}
+
+/* Returns false when the program is over because the step's result is empty. */
+static bool
+run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
+{
+	PgtStep    *step = list_nth(ex->prepared->program->steps, i);
+	int			nest = step_settings(step, *largest);
+	bool		go_on = true;
+	SPIPlanPtr	plan;
+
+	if (step->kind == PGT_STEP_OUT && ex->out_buffer == 0)
+	{
+		AtEOXact_GUC(false, nest);
+		return true;
+	}
+	plan = step_plan(ex, i);
+	if (step->kind == PGT_STEP_ENR)
+	{
+		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+		int64		rows = run_select(ex, plan, store);
+
+		*stores = lappend(*stores, store);
+		register_enr(step->name, store, plan_desc(plan), rows);
+		*largest = Max(*largest, rows);
+		go_on = rows > 0 || !step->skip_if_empty;
+	}
+	else if (step->kind == PGT_STEP_OUT)
+		run_out(ex, plan);
+	else
+		run_dml(ex, step, plan);
+	AtEOXact_GUC(false, nest);
+	return go_on;
+}
+
+bool
+pgt_execute(PgtExecution *ex)
+{
+	List	   *stores = NIL;
+	int64		largest = 0;
+	bool		go_on = true;
+	ListCell   *lc;
+	int			nsteps = list_length(ex->prepared->program->steps);
+
+	for (int i = 0; i < ex->ndeltas; i++)
+	{
+		PgtDelta   *delta = ex->deltas[i];
+
+		if (delta == NULL)
+			continue;
+		register_enr(psprintf("__pgt_src%d", i), delta->store, delta->desc, delta->rows);
+		largest = Max(largest, delta->rows);
+	}
+	for (int i = 0; i < nsteps && go_on; i++)
+		go_on = run_step(ex, i, &largest, &stores);
+
+	/* Unregister by closing the SPI connection; the tuplestores are ours to end. */
+	for (int i = 0; i < ex->ndeltas; i++)
+		if (ex->deltas[i])
+			SPI_unregister_relation(psprintf("__pgt_src%d", i));
+	for (int i = 0; i < nsteps; i++)
+	{
+		PgtStep    *step = list_nth(ex->prepared->program->steps, i);
+
+		if (step->kind == PGT_STEP_ENR)
+			SPI_unregister_relation(step->name);
+	}
+	foreach (lc, stores)
+		tuplestore_end(lfirst(lc));
+	return go_on;
+}

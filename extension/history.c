@@ -1,0 +1,185 @@
+/*
+ * history.c - what a refresh leaves in the catalog (see history.h).
+ *
+ * All functions run inside an open SPI connection and a catalog scope.  Rows are final when written: a refresh that fails rolls
+ * its own back, and the consumer writes the FAILED row in a transaction of its own.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "history.h"
+
+static List *
+oid_array_to_list(Datum array)
+{
+	ArrayType  *arr = DatumGetArrayTypeP(array);
+	Oid		   *oids = (Oid *) ARR_DATA_PTR(arr);
+	int			n = ArrayGetNItems(ARR_NDIM(arr), ARR_DIMS(arr));
+	List	   *result = NIL;
+
+	for (int i = 0; i < n; i++)
+		result = lappend_oid(result, oids[i]);
+	return result;
+}
+
+static Datum
+list_to_oid_array(List *oids)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach (lc, oids)
+		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
+List *
+pgt_frontiers_read(int64 pgt_id)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		arg = Int64GetDatum(pgt_id);
+	List	   *result = NIL;
+
+	if (plan == NULL)
+	{
+		Oid			type = INT8OID;
+
+		plan = SPI_prepare("SELECT source_relid, snapshot::text, upstream_refresh, leaves FROM pgtrickle.pgt_frontiers WHERE pgt_id = $1",
+						   1, &type);
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, &arg, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read frontiers");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		PgtSourceFrontier *frontier = palloc0(sizeof(PgtSourceFrontier));
+		char	   *snapshot = SPI_getvalue(tuple, desc, 2);
+		bool		isnull;
+		Datum		value;
+
+		frontier->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
+		frontier->snapshot = snapshot ? pgt_frontier_from_text(snapshot) : NULL;
+		value = SPI_getbinval(tuple, desc, 3, &isnull);
+		frontier->upstream = isnull ? -1 : DatumGetInt64(value);
+		value = SPI_getbinval(tuple, desc, 4, &isnull);
+		frontier->leaves = isnull ? NIL : oid_array_to_list(value);
+		result = lappend(result, frontier);
+	}
+	return result;
+}
+
+void
+pgt_frontiers_write(int64 pgt_id, List *frontiers)
+{
+	static SPIPlanPtr plan = NULL;
+	ListCell   *lc;
+
+	if (plan == NULL)
+	{
+		Oid			types[5] = {INT8OID, OIDOID, TEXTOID, INT8OID, OIDARRAYOID};
+
+		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_frontiers AS f (pgt_id, source_relid, snapshot, upstream_refresh, leaves)"
+						   " VALUES ($1, $2, $3::pg_catalog.pg_snapshot, $4, $5)"
+						   " ON CONFLICT (pgt_id, source_relid) DO UPDATE SET snapshot = EXCLUDED.snapshot,"
+						   " upstream_refresh = EXCLUDED.upstream_refresh, leaves = EXCLUDED.leaves",
+						   5, types);
+		SPI_keepplan(plan);
+	}
+	foreach (lc, frontiers)
+	{
+		PgtSourceFrontier *frontier = lfirst(lc);
+		Datum		values[5];
+		char		nulls[5] = {' ', ' ', 'n', 'n', ' '};
+
+		values[0] = Int64GetDatum(pgt_id);
+		values[1] = ObjectIdGetDatum(frontier->relid);
+		values[2] = values[3] = 0;
+		if (frontier->snapshot)
+		{
+			values[2] = CStringGetTextDatum(pgt_frontier_to_text(frontier->snapshot));
+			nulls[2] = ' ';
+		}
+		if (frontier->upstream >= 0)
+		{
+			values[3] = Int64GetDatum(frontier->upstream);
+			nulls[3] = ' ';
+		}
+		values[4] = list_to_oid_array(frontier->leaves);
+		if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
+			elog(ERROR, "could not store a frontier");
+	}
+}
+
+void
+pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, const PgtFrontier *s1, TimestampTz data)
+{
+	static SPIPlanPtr plan = NULL;
+	bool		changed = result->rows_inserted > 0 || result->rows_deleted > 0;
+	Datum		values[6] = {Int64GetDatum(st->id), Int64GetDatum(changed ? 1 : 0), TimestampTzGetDatum(data),
+							 CStringGetTextDatum(result->action), CStringGetTextDatum(pgt_frontier_to_text(s1)),
+							 Float8GetDatum(result->duration_ms)};
+
+	if (plan == NULL)
+	{
+		Oid			types[6] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, FLOAT8OID};
+
+		plan = SPI_prepare("UPDATE pgtrickle.pgt_state SET status = CASE WHEN status = 'SUSPENDED' THEN status ELSE 'ACTIVE' END,"
+						   " is_populated = true, refresh_no = refresh_no + $2, data_timestamp = $3,"
+						   " last_refresh_at = pg_catalog.clock_timestamp(), consecutive_errors = 0,"
+						   " effective_refresh_mode = CASE WHEN $4 = 'DIFFERENTIAL' THEN $4 ELSE 'FULL' END,"
+						   " needs_reinit = needs_reinit AND reinit_xid IS NOT NULL"
+						   "   AND NOT pg_catalog.pg_visible_in_snapshot(reinit_xid, $5::pg_catalog.pg_snapshot),"
+						   " last_full_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN last_full_ms ELSE $6 END,"
+						   " last_diff_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN $6 ELSE last_diff_ms END"
+						   " WHERE pgt_id = $1",
+						   6, types);
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, NULL, false, 0) != SPI_OK_UPDATE || SPI_processed != 1)
+		elog(ERROR, "could not store the state of stream table " INT64_FORMAT, st->id);
+}
+
+void
+pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
+					  TimestampTz started, TimestampTz due)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[11] = {Int64GetDatum(st->id), TimestampTzGetDatum(started), CStringGetTextDatum(result->action),
+							  Int64GetDatum(result->rows_inserted), Int64GetDatum(result->rows_deleted),
+							  Int64GetDatum(result->delta_rows), CStringGetTextDatum(result->strategy), (Datum) 0,
+							  CStringGetTextDatum(initiated_by), TimestampTzGetDatum(due),
+							  BoolGetDatum(strcmp(result->action, "FULL") == 0 && strcmp(st->refresh_mode, "DIFFERENTIAL") == 0)};
+	char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', 'n', ' ', due ? ' ' : 'n', ' '};
+
+	if (result->reason)
+	{
+		values[7] = CStringGetTextDatum(result->reason);
+		nulls[7] = ' ';
+	}
+	if (plan == NULL)
+	{
+		Oid			types[11] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID,
+								 TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID};
+
+		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action,"
+						   " rows_inserted, rows_deleted, delta_row_count, source_row_count, merge_strategy_used,"
+						   " was_full_fallback, reason, status, initiated_by, freshness_deadline)"
+						   " SELECT $1, $2, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6,"
+						   " (SELECT pg_catalog.sum(GREATEST(c.reltuples, 0))::bigint FROM pgtrickle.pgt_dependencies d"
+						   "    JOIN pg_catalog.pg_class c ON c.oid = d.source_relid WHERE d.pgt_id = $1),"
+						   " $7, $11, $8, 'COMPLETED', $9, $10",
+						   11, types);
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write refresh history");
+}
