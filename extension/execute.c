@@ -48,7 +48,12 @@ static void
 push_s1(PgtExecution *ex)
 {
 	CommandCounterIncrement();
+#ifdef PGT_BREAK_SOURCE_SNAPSHOT
+	/* A deliberately broken build: the fire test must notice that sources are newer than their deltas. */
+	PushCopiedSnapshot(GetLatestSnapshot());
+#else
 	PushCopiedSnapshot(ex->s1);
+#endif
 	UpdateActiveSnapshotCommandId();
 }
 
@@ -168,7 +173,7 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 		*stores = lappend(*stores, store);
 		register_enr(step->name, store, plan_desc(plan), rows);
 		*largest = Max(*largest, rows);
-		go_on = rows > 0 || !step->skip_if_empty;
+		go_on = rows > 0 || !step->skip_if_empty || ex->dry_run;
 	}
 	else if (step->kind == PGT_STEP_OUT)
 		run_out(ex, plan);

@@ -26,6 +26,7 @@ typedef struct PgtExecution
 	PgtDelta  **deltas; /* by source index; NULL where the source did not change */
 	int64		out_buffer; /* pgt_id whose st_<id> buffer takes the OUT step's rows, 0 = nobody reads them */
 	int64		refresh_no; /* number those rows carry */
+	bool		dry_run;	/* run every step, whatever is empty */
 	/* results */
 	int64		inserted;
 	int64		deleted;

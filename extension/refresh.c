@@ -607,6 +607,56 @@ pgt_refresh_load(PgtStreamTable *st, const char *initiated_by)
 	return result;
 }
 
+static void
+dry_run_source(Refresh *r, int i)
+{
+	PgtExecution ex = {0};
+	PgtDelta	empty = {0};
+
+	r->deltas = palloc0(sizeof(PgtDelta *) * r->view->nsources);
+	empty.desc = pgt_delta_desc(&r->view->sources[i]);
+	empty.store = tuplestore_begin_heap(false, false, work_mem);
+	r->deltas[i] = &empty;
+	ex.prepared = pgt_cached_program(r->st, PGT_PROGRAM_DELTA, bms_make_singleton(i), 0);
+	ex.s1 = context->s1;
+	ex.ndeltas = r->view->nsources;
+	ex.deltas = r->deltas;
+	ex.dry_run = true;
+	writing = true;
+	PG_TRY();
+	{
+		pgt_execute(&ex);
+	}
+	PG_FINALLY();
+	{
+		writing = false;
+	}
+	PG_END_TRY();
+	tuplestore_end(empty.store);
+	if (ex.inserted != 0 || ex.deleted != 0)
+		elog(ERROR, "an empty delta changed stream table %s", r->st->name);
+}
+
+void
+pgt_refresh_dry_run(PgtStreamTable *st)
+{
+	Refresh		r = {0};
+	PgtOwnerScope scope;
+
+	if (context == NULL)
+		elog(ERROR, "dry run without a load");
+	SPI_connect();
+	load_refresh(&r, st->id);
+	if (r.view->full_reason == NULL)
+	{
+		scope = pgt_owner_begin(r.st);
+		for (int i = 0; i < r.view->nsources; i++)
+			dry_run_source(&r, i);
+		pgt_owner_end(scope);
+	}
+	SPI_finish();
+}
+
 PgtRefreshResult
 pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 {

@@ -42,6 +42,12 @@ extern PgtRefreshResult pgt_refresh_apply(PgtStreamTable *st, const char *initia
  */
 extern PgtRefreshResult pgt_refresh_load(PgtStreamTable *st, const char *initiated_by);
 
+/*
+ * After pgt_refresh_load: run the delta program of each single source on an empty delta, so that what cannot work fails at
+ * creation.  No-op when the view is not incremental.
+ */
+extern void pgt_refresh_dry_run(PgtStreamTable *st);
+
 /* begin + wait + apply for `st` alone, as refresh_stream_table does. */
 extern PgtRefreshResult pgt_refresh_now(PgtStreamTable *st, const char *initiated_by);
 

@@ -18,6 +18,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "refresh.h"
 #include "segment_read.h"
 
 #define SEGMENTS_SOURCE 1
@@ -33,7 +34,12 @@
 Snapshot
 pgt_buffer_snapshot(void)
 {
+#ifdef PGT_BREAK_BUFFER_SNAPSHOT
+	/* A deliberately broken build: the fire test must notice that changes applied after S1 are missed. */
+	return RegisterSnapshot(pgt_refresh_snapshot());
+#else
 	return RegisterSnapshot(GetLatestSnapshot());
+#endif
 }
 
 static Datum
