@@ -204,8 +204,10 @@ pgt_write_and_refresh(PG_FUNCTION_ARGS)
 	if (SPI_execute(sql, false, 0) < 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("write_and_refresh cannot run this statement")));
 	SPI_commit();
+	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach (lc, with_upstream(refreshable(name)))
 		(void) pgt_refresh_now(lfirst(lc), "MANUAL");
+	PopActiveSnapshot();
 	SPI_finish();
 	PG_RETURN_VOID();
 }

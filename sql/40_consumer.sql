@@ -160,12 +160,26 @@ CREATE FUNCTION pgtrickle._mark_full(pgt_ids bigint[], reason text) RETURNS void
 $$;
 COMMENT ON FUNCTION pgtrickle._mark_full(bigint[], text) IS 'The next refresh of these stream tables is a diff; until then they pin no WAL.';
 
+CREATE FUNCTION pgtrickle._history_purge() RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH old AS (
+        SELECT h.refresh_id FROM pgtrickle.pgt_refresh_history h
+         WHERE current_setting('pg_trickle.history_retention_days')::int > 0
+           AND h.start_time < now() - make_interval(days => current_setting('pg_trickle.history_retention_days')::int)
+         LIMIT current_setting('pg_trickle.history_purge_batch_size')::int),
+    gone AS (
+        DELETE FROM pgtrickle.pgt_refresh_history h USING old WHERE h.refresh_id = old.refresh_id RETURNING 1)
+    SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION pgtrickle._history_purge() IS
+'Delete one batch (pg_trickle.history_purge_batch_size rows) of history older than pg_trickle.history_retention_days; returns the rows deleted. Call again, in a new transaction, while it returns a full batch.';
+
 DO $$
 DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush)' LOOP
+              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history)' LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pgtrickle_consumer', f);
     END LOOP;
