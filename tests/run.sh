@@ -12,22 +12,11 @@ PGT_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PGT_TOP PG_CONFIG=${PG_CONFIG:-pg_config}
 tests=$PGT_TOP/tests
 jobs=${PGT_JOBS:-2}
-PGT_LOGS=$tests/tmp/logs
 started=$SECONDS
 
-die() { echo "$*" >&2; exit 2; }
-
-# ---------------------------------------------------------------- one directory for everything
-
-PGT_RUN=$(mktemp -d "${TMPDIR:-/tmp}/pgt.XXXXXX") || exit 2
-chmod 711 "$PGT_RUN"
-export PGT_RUN PGT_LOGS
-rm -rf "$PGT_LOGS"
-mkdir -p "$PGT_LOGS" "$PGT_RUN/results"
-if [ "$(id -u)" = 0 ]; then
-	id postgres > /dev/null 2>&1 || die "running as root needs the user postgres: make deps"
-	chown postgres: "$PGT_RUN"
-fi
+. "$tests/lib/prepare.sh"
+make_run_directory
+mkdir -p "$PGT_RUN/results"
 running=()
 
 cleanup()
@@ -88,21 +77,6 @@ todo=$(list_tests "$@") || exit 2
 
 needs_server() { grep -qvE '^(unit/|check_)' <<< "$todo"; }
 
-prepare_server()
-{
-	local config private=${PGT_PRIVATE:-$PGT_RUN/pg}
-	config=$("$tests/lib/private_pg.sh" "$private") || die "no private copy of PostgreSQL"
-	chmod 755 "$private"
-	export PG_CONFIG=$config PGT_TREE=$private
-	PGT_BIN=$("$config" --bindir)
-	export PGT_BIN PGT_TEMPLATE=$PGT_RUN/template
-	make -C "$PGT_TOP" --no-print-directory -j"$jobs" all COPT="${PGT_BUILD_FLAGS:-}" > "$PGT_LOGS/build.log" 2>&1 &&
-		make -C "$PGT_TOP" --no-print-directory install COPT="${PGT_BUILD_FLAGS:-}" >> "$PGT_LOGS/build.log" 2>&1 ||
-		{ tail -30 "$PGT_LOGS/build.log"; die "build failed, see $PGT_LOGS/build.log"; }
-	"$tests/lib/template.sh" "$PGT_TEMPLATE" > "$PGT_LOGS/initdb.log" 2>&1 ||
-		{ tail -30 "$PGT_LOGS/initdb.log"; die "initdb failed"; }
-}
-
 PGT_MAJOR=$("$PG_CONFIG" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/') || die "no pg_config: make deps"
 export PGT_MAJOR
 ! needs_server || prepare_server
@@ -129,8 +103,12 @@ argument_of()
 
 run_one()
 {
-	local out=$PGT_RUN/results/${1//\//_}.out t0=$SECONDS code
-	PGT_TEST=${1%.*} timeout -k 30 "${PGT_TIMEOUT:-600}" "$(command_of "$1")" "$(argument_of "$1")" > "$out" 2>&1 < /dev/null
+	local out=$PGT_RUN/results/${1//\//_}.out t0=$SECONDS code child
+	# timeout is a process group of its own: pass on what ends the run.
+	trap 'kill -TERM $child 2> /dev/null; wait $child; exit 143' TERM
+	PGT_TEST=${1%.*} timeout -k 30 "${PGT_TIMEOUT:-600}" "$(command_of "$1")" "$(argument_of "$1")" > "$out" 2>&1 < /dev/null &
+	child=$!
+	wait $child
 	code=$?
 	echo "$code $((SECONDS - t0))" > "$out.code"
 }
