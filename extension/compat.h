@@ -64,4 +64,14 @@ pgt_finalize_tupdesc(TupleDesc desc)
 	(void) desc;
 }
 
+/* tuples of a decoded change: wrapped in a ReorderBufferTupleBuf before 17 */
+#if PG_VERSION_NUM >= 170000
+#define PGT_CHANGE_TUPLE(t) (t)
+#else
+#define PGT_CHANGE_TUPLE(t) ((t) != NULL ? &(t)->tuple : NULL)
+#endif
+
+/* whether an output plugin must itself report progress within long transactions (the core does from 16) */
+#define PGT_PROGRESS_BY_PLUGIN (PG_VERSION_NUM < 160000)
+
 #endif /* PGT_COMPAT_H */
