@@ -339,7 +339,7 @@ END;
 COMMENT ON FUNCTION pgtrickle.refresh_timeline(int) IS
 'Refreshes of all stream tables, newest first, at most max_rows. duration_ms: milliseconds by the wall clock. 22023 for a bad max_rows.';
 
-CREATE FUNCTION pgtrickle._history_stats()
+CREATE FUNCTION pgtrickle._totals()
 RETURNS TABLE (pgt_id bigint, total bigint, good bigint, failed bigint, rows_inserted bigint, rows_deleted bigint, avg_ms float8,
                diffs bigint, fulls bigint, avg_diff_ms float8, avg_full_ms float8, avg_change_ratio float8,
                last_action text, last_status text)
@@ -360,7 +360,7 @@ BEGIN ATOMIC
      CROSS JOIN LATERAL (SELECT h.action, h.status FROM pgtrickle.pgt_refresh_history h
                           WHERE h.pgt_id = g.pgt_id ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) l;
 END;
-COMMENT ON FUNCTION pgtrickle._history_stats() IS
+COMMENT ON FUNCTION pgtrickle._totals() IS
 'Aggregates of the whole refresh history per stream table, durations in milliseconds; averages over completed refreshes only. No row for one without history.';
 
 CREATE FUNCTION pgtrickle.st_refresh_stats()
@@ -377,7 +377,7 @@ BEGIN ATOMIC
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s USING (pgt_id)
       JOIN pgtrickle._freshness() f USING (pgt_id)
-      LEFT JOIN pgtrickle._history_stats() h USING (pgt_id)
+      LEFT JOIN pgtrickle._totals() h USING (pgt_id)
      ORDER BY d.pgt_schema, d.pgt_name;
 END;
 COMMENT ON FUNCTION pgtrickle.st_refresh_stats() IS
@@ -393,7 +393,7 @@ BEGIN ATOMIC
            s.last_refresh_at::text
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s USING (pgt_id)
-      LEFT JOIN pgtrickle._history_stats() h USING (pgt_id)
+      LEFT JOIN pgtrickle._totals() h USING (pgt_id)
      ORDER BY d.pgt_schema, d.pgt_name;
 END;
 COMMENT ON FUNCTION pgtrickle.refresh_efficiency() IS
@@ -599,33 +599,36 @@ COMMENT ON FUNCTION pgtrickle.check_cdc_health() IS
 -- Explain
 -- ---------------------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION pgtrickle._refresh_mode(pgt_id bigint)
+CREATE FUNCTION pgtrickle._mode_of(pgt_id bigint)
 RETURNS TABLE (configured_mode text, effective_mode text, downgrade_reason text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT d.refresh_mode, m.effective,
            CASE WHEN d.refresh_mode <> 'FULL' AND m.effective <> 'DIFFERENTIAL'
-                THEN coalesce(d.full_reason, s.reinit_reason,
-                              (SELECT h.reason FROM pgtrickle.pgt_refresh_history h
-                                WHERE h.pgt_id = d.pgt_id AND h.action IN ('FULL', 'REINITIALIZE')
-                                ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1)) END
+                THEN coalesce(d.full_reason, s.reinit_reason, CASE WHEN m.forced THEN 'pg_trickle.refresh_strategy is full' END, h.reason) END
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s ON s.pgt_id = d.pgt_id
-     CROSS JOIN LATERAL (SELECT CASE WHEN d.refresh_mode = 'FULL' OR d.full_reason IS NOT NULL THEN 'FULL'
+      LEFT JOIN LATERAL (SELECT h.reason, h.initiated_by FROM pgtrickle.pgt_refresh_history h
+                          WHERE h.pgt_id = d.pgt_id AND h.status = 'COMPLETED' ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
+     CROSS JOIN LATERAL (SELECT f.forced,
+                                CASE WHEN d.refresh_mode = 'FULL' OR d.full_reason IS NOT NULL THEN 'FULL'
                                      WHEN s.needs_reinit THEN 'REINITIALIZE'
-                                     ELSE coalesce(nullif(s.effective_refresh_mode, 'NO_DATA'), 'DIFFERENTIAL') END AS effective) m
-     WHERE d.pgt_id = _refresh_mode.pgt_id;
+                                     WHEN f.forced THEN 'FULL'
+                                     WHEN h.initiated_by = 'INITIAL' THEN 'DIFFERENTIAL'
+                                     ELSE coalesce(s.effective_refresh_mode, 'DIFFERENTIAL') END AS effective
+                           FROM (SELECT coalesce(pg_catalog.current_setting('pg_trickle.refresh_strategy', true) = 'full', false) AS forced) f) m
+     WHERE d.pgt_id = _mode_of.pgt_id;
 END;
-COMMENT ON FUNCTION pgtrickle._refresh_mode(bigint) IS 'What explain_refresh_mode answers, by pgt_id.';
+COMMENT ON FUNCTION pgtrickle._mode_of(bigint) IS 'What explain_refresh_mode answers, by pgt_id.';
 
 CREATE FUNCTION pgtrickle.explain_refresh_mode(name text)
 RETURNS TABLE (configured_mode text, effective_mode text, downgrade_reason text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT * FROM pgtrickle._refresh_mode(pgtrickle._st_id(name));
+    SELECT * FROM pgtrickle._mode_of(pgtrickle._st_id(name));
 END;
 COMMENT ON FUNCTION pgtrickle.explain_refresh_mode(text) IS
-'configured_mode: AUTO, FULL or DIFFERENTIAL as set. effective_mode: FULL if every refresh recomputes, REINITIALIZE if the next one does, else what the last refresh did (DIFFERENTIAL before the first). downgrade_reason: why effective_mode is not DIFFERENTIAL although FULL was not asked for. 42P01 for an unknown name.';
+'configured_mode: AUTO, FULL or DIFFERENTIAL as set. effective_mode: FULL if every refresh recomputes, REINITIALIZE if the next one does, else what the last refresh did (DIFFERENTIAL after the first load). downgrade_reason: why effective_mode is not DIFFERENTIAL although FULL was not asked for. 42P01 for an unknown name.';
 
 CREATE FUNCTION pgtrickle.list_auxiliary_columns(name text) RETURNS TABLE (column_name text, data_type text, purpose text)
 LANGUAGE sql STABLE
@@ -641,6 +644,30 @@ END;
 COMMENT ON FUNCTION pgtrickle.list_auxiliary_columns(text) IS
 'Hidden columns (__pgt_*) of a stream table, in storage order; none if it needs none. 42P01 for an unknown name.';
 
+CREATE FUNCTION pgtrickle._compiler_hint(pgt_id bigint) RETURNS text
+LANGUAGE c STABLE STRICT
+AS 'MODULE_PATHNAME', 'pgt_diag_compiler_hint';
+COMMENT ON FUNCTION pgtrickle._compiler_hint(bigint) IS
+'What could be changed in the query to make it incremental, as the compiler sees it today; NULL if it is, or nothing is known to help.';
+
+CREATE FUNCTION pgtrickle._full_hint(pgt_id bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN pgtrickle._compiler_hint(pgt_id);
+EXCEPTION WHEN OTHERS THEN
+    RETURN format('the query does not compile: %s', SQLERRM);
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._full_hint(bigint) IS
+'The compiler''s hint, or its error: explain_st must answer for a stream table whose query is broken, too.';
+
+CREATE FUNCTION pgtrickle.explain_delta(name text, format text DEFAULT 'text') RETURNS SETOF text
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'pgt_diag_explain_delta';
+COMMENT ON FUNCTION pgtrickle.explain_delta(text, text) IS
+'The SQL that a refresh runs, compiled now, for a change in each source alone; for a query that is not incremental the reason and the recomputation. format text: a comment line, then one statement per row; json: one row. 42P01 for an unknown name, 22023 for an unknown format.';
+
 CREATE FUNCTION pgtrickle.explain_st(name text) RETURNS TABLE (property text, value text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -651,7 +678,7 @@ BEGIN ATOMIC
       JOIN pgtrickle._freshness() f USING (pgt_id)
       LEFT JOIN LATERAL (SELECT h.* FROM pgtrickle.pgt_refresh_history h
                           WHERE h.pgt_id = d.pgt_id ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
-      LEFT JOIN LATERAL pgtrickle._refresh_mode(d.pgt_id) m ON true
+      LEFT JOIN LATERAL pgtrickle._mode_of(d.pgt_id) m ON true
      CROSS JOIN LATERAL (VALUES
         (1, 'name', quote_ident(d.pgt_schema) || '.' || quote_ident(d.pgt_name)),
         (2, 'owner', (SELECT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c WHERE c.oid = d.pgt_relid)),
@@ -664,7 +691,7 @@ BEGIN ATOMIC
         (9, 'downgrade_reason', m.downgrade_reason),
         (10, 'incremental', CASE WHEN d.full_reason IS NULL THEN 'yes' ELSE 'no' END),
         (11, 'full_reason', d.full_reason),
-        (12, 'full_hint', NULL::text),
+        (12, 'full_hint', CASE WHEN d.full_reason IS NOT NULL THEN pgtrickle._full_hint(d.pgt_id) END),
         (13, 'is_populated', CASE WHEN s.is_populated THEN 'yes' ELSE 'no' END),
         (14, 'needs_reinit', CASE WHEN s.needs_reinit THEN 'yes' ELSE 'no' END),
         (15, 'reinit_reason', s.reinit_reason),

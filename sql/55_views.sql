@@ -19,7 +19,7 @@ SELECT d.pgt_id, d.pgt_schema, d.pgt_name, s.status, d.refresh_mode, s.is_popula
   FROM pgtrickle.pgt_definitions d
   JOIN pgtrickle.pgt_state s USING (pgt_id)
   JOIN pgtrickle._freshness() f USING (pgt_id)
-  LEFT JOIN pgtrickle._history_stats() h USING (pgt_id);
+  LEFT JOIN pgtrickle._totals() h USING (pgt_id);
 COMMENT ON VIEW pgtrickle.pg_stat_stream_tables IS
 'One row per stream table: state, staleness, and totals over its refresh history. avg_duration_ms: milliseconds, completed refreshes only.';
 
