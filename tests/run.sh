@@ -37,7 +37,7 @@ list_suite()
 {
 	case $1 in
 		unit) (cd "$tests" && ls unit/test_*.c 2> /dev/null) ;;
-		regress | isolation) [ ! -s "$tests/$1/schedule" ] || echo "$1" ;;
+		regress | isolation) [ -z "$(ls "$tests/$1/sql/"*.sql "$tests/$1/specs/"*.spec 2> /dev/null)" ] || echo "$1" ;;
 		e2e | docs) (cd "$tests" && ls "$1"/*.sh "$1"/*.py 2> /dev/null | grep -v '/_') ;;
 		static) (cd "$tests" && ls check_*.sh 2> /dev/null) ;;
 		*) die "no such suite: $1" ;;

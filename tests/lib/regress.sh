@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # regress.sh SUITE | SUITE/TEST: pg_regress (regress) or pg_isolation_regress (isolation) against a cluster of its own.
 #
-# The schedule lists the tests of a suite.  A consumer runs beside it when the suite has a file `consumer` with its options.
+# The schedule lists tests that run in parallel or in a certain order; all others follow.  A consumer runs beside it when the suite has a file `consumer` with its options.
 . "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 suite=${1%%/*}
 one=
@@ -24,7 +24,19 @@ case $suite in
 	isolation) driver=$pgxs/src/test/isolation/pg_isolation_regress inputs=specs ;;
 esac
 mkdir -p "$out"
-if [ -n "$one" ]; then what=("$one"); else what=("--schedule=$dir/schedule"); fi
+# Tests that the schedule does not name run after it, one by one.
+full_schedule()
+{
+	local f name
+	cat "$dir/schedule"
+	for f in "$dir/$inputs"/*.*; do
+		name=$(basename "${f%.*}")
+		grep -qwE "^test:.* $name" "$dir/schedule" || echo "test: $name"
+	done
+}
+
+full_schedule > "$PGT_DIR/schedule"
+if [ -n "$one" ]; then what=("$one"); else what=("--schedule=$PGT_DIR/schedule"); fi
 # 15 looks for expected/ in the input directory, later versions want to be told.
 [ "$PGT_MAJOR" -lt 16 ] || what+=("--expecteddir=$dir")
 "$driver" --inputdir="$dir" --outputdir="$out" --bindir="$PGT_BIN" --use-existing --dbname=regression \

@@ -1,6 +1,8 @@
 -- Diagnostics over a catalog written by hand, so that every figure below can be checked against the rows inserted here.
 -- One transaction, rolled back: now() stands still, and nothing of it reaches the other tests.
 SET TimeZone = 'UTC';
+SET datestyle = 'ISO, MDY';
+SET intervalstyle = 'postgres';
 SET client_min_messages = warning;
 BEGIN;
 DELETE FROM pgtrickle.pgt_definitions;
