@@ -116,25 +116,55 @@ pgt_catalog_notify(void)
 
 /* ---------- lookups ---------- */
 
-/* A kept plan with one parameter; `plan` is the caller's static. */
-static void
-lookup(SPIPlanPtr *plan, const char *sql, Oid type, Datum arg)
+/*
+ * Plans of lookups, kept for the session.  Keyed by the statement's address: there are few of them, all are literals, and DDL hooks
+ * run them for every DDL.
+ */
+#define MAX_LOOKUPS 32
+
+typedef struct Lookup
 {
+	const char *sql;
+	SPIPlanPtr	plan;
+} Lookup;
+
+static Lookup lookups[MAX_LOOKUPS];
+
+static SPIPlanPtr
+lookup_plan(const char *sql, Oid type)
+{
+	SPIPlanPtr	plan;
+	int			i = 0;
+
+	while (i < MAX_LOOKUPS && lookups[i].sql != NULL && lookups[i].sql != sql)
+		i++;
+	if (i < MAX_LOOKUPS && lookups[i].sql == sql)
+		return lookups[i].plan;
+	plan = SPI_prepare(sql, 1, &type);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare catalog lookup (%s): %s", SPI_result_code_string(SPI_result), sql);
+	if (i < MAX_LOOKUPS)
+	{
+		if (SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not keep catalog lookup: %s", sql);
+		lookups[i].plan = plan;
+		lookups[i].sql = sql;
+	}
+	return plan;
+}
+
+uint64
+pgt_catalog_find(const char *sql, Oid type, Datum arg)
+{
+	SPIPlanPtr	plan = lookup_plan(sql, type);
 	int			rc;
 
-	if (*plan == NULL)
-	{
-		SPIPlanPtr	p = SPI_prepare(sql, 1, &type);
-
-		if (p == NULL || SPI_keepplan(p) != 0)
-			elog(ERROR, "could not prepare catalog lookup: %s", sql);
-		*plan = p;
-	}
 	/* the latest snapshot shows this transaction's finished commands only */
 	CommandCounterIncrement();
-	rc = SPI_execute_snapshot(*plan, &arg, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 0);
+	rc = SPI_execute_snapshot(plan, &arg, NULL, GetLatestSnapshot(), InvalidSnapshot, true, false, 0);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "catalog lookup failed (%s): %s", SPI_result_code_string(rc), sql);
+	return SPI_processed;
 }
 
 /* Column `col` of the first result row, copied to `cxt`; NULL for NULL. */
@@ -181,14 +211,14 @@ read_stream_table(MemoryContext cxt)
 }
 
 static PgtStreamTable *
-find_stream_table(SPIPlanPtr *plan, const char *sql, Oid type, Datum arg)
+find_stream_table(const char *sql, Oid type, Datum arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	PgtStreamTable *st = NULL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	lookup(plan, sql, type, arg);
+	pgt_catalog_find(sql, type, arg);
 	if (SPI_processed > 0)
 		st = read_stream_table(cxt);
 	SPI_finish();
@@ -199,17 +229,13 @@ find_stream_table(SPIPlanPtr *plan, const char *sql, Oid type, Datum arg)
 PgtStreamTable *
 pgt_st_by_id(int64 id)
 {
-	static SPIPlanPtr plan = NULL;
-
-	return find_stream_table(&plan, ST_COLUMNS " WHERE d.pgt_id = $1", INT8OID, Int64GetDatum(id));
+	return find_stream_table(ST_COLUMNS " WHERE d.pgt_id = $1", INT8OID, Int64GetDatum(id));
 }
 
 PgtStreamTable *
 pgt_st_by_relid(Oid relid)
 {
-	static SPIPlanPtr plan = NULL;
-
-	return find_stream_table(&plan, ST_COLUMNS " WHERE d.pgt_relid = $1", OIDOID, ObjectIdGetDatum(relid));
+	return find_stream_table(ST_COLUMNS " WHERE d.pgt_relid = $1", OIDOID, ObjectIdGetDatum(relid));
 }
 
 PgtStreamTable *
@@ -245,13 +271,12 @@ pgt_st_check_owner(const PgtStreamTable *st)
 List *
 pgt_st_sources(int64 id)
 {
-	static SPIPlanPtr plan = NULL;
 	MemoryContext cxt = CurrentMemoryContext;
 	List	   *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	lookup(&plan, "SELECT source_relid FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1 ORDER BY 1",
+	pgt_catalog_find("SELECT source_relid FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1 ORDER BY 1",
 		   INT8OID, Int64GetDatum(id));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -264,13 +289,12 @@ pgt_st_sources(int64 id)
 List *
 pgt_st_readers(Oid relid)
 {
-	static SPIPlanPtr plan = NULL;
 	MemoryContext cxt = CurrentMemoryContext;
 	List	   *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	lookup(&plan, "SELECT pgt_id FROM pgtrickle.pgt_dependencies WHERE source_relid = $1 ORDER BY 1",
+	pgt_catalog_find("SELECT pgt_id FROM pgtrickle.pgt_dependencies WHERE source_relid = $1 ORDER BY 1",
 		   OIDOID, ObjectIdGetDatum(relid));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)

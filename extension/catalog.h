@@ -76,4 +76,10 @@ extern void pgt_catalog_end(PgtCatalogScope scope);
  */
 extern uint64 pgt_catalog_exec(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls);
 
+/*
+ * The same for a SELECT with one parameter, under the latest snapshot plus this transaction's own commands, whatever the
+ * isolation level.  `sql` must be a literal: its plan is kept under its address.  Returns SPI_processed.
+ */
+extern uint64 pgt_catalog_find(const char *sql, Oid type, Datum arg);
+
 #endif /* PGT_CATALOG_H */

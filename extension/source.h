@@ -8,9 +8,37 @@
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 
+/* A row of pgt_sources. */
+typedef struct PgtSource
+{
+	Oid			relid;
+	int32		gen;
+	List	   *attnums;		/* of int, ascending */
+	char	   *kinds;			/* layout.h, one letter per attnum */
+	int32		layout;
+	int16		natts;
+	bool		mask;
+	bool		insert_only;
+	TransactionId xmin;			/* of the row */
+} PgtSource;
+
+/* One source an ST wants captured. */
+typedef struct PgtSourceWant
+{
+	Oid			relid;
+	List	   *attnums;		/* of int */
+	bool		insert_only;
+} PgtSourceWant;
+
+/* NULL when relid is not registered.  Latest state; result in the current memory context. */
+extern PgtSource *pgt_source_get(Oid relid);
+
+/* How a column of this type travels (layout.h), and the type of its buffer column. */
+extern char pgt_column_kind(Oid typid, Oid *buffer_type);
+
 /*
- * Refuse what cannot be captured (unlogged, temporary, foreign, views, catalogs, RLS in force for the owner, no privilege), each with its own SQLSTATE
- * and hint.  Takes no lock beyond AccessShare.
+ * Refuse what cannot be captured (unlogged, temporary, foreign, views, catalogs, RLS in force for the owner, no privilege),
+ * each with its own SQLSTATE and hint.  Takes no lock beyond AccessShare.
  */
 extern void pgt_source_check(Oid relid, Oid owner);
 
@@ -20,21 +48,27 @@ extern List *pgt_source_family(Oid relid, LOCKMODE lockmode);
 /* Storage-bearing members of the family, sorted: what a frontier row records as `leaves`. */
 extern List *pgt_source_leaves(Oid relid);
 
+/* Registered relations among relid and its ancestors, sorted. */
+extern List *pgt_source_roots(Oid relid);
+
 /*
  * Register relid for capture of these columns, or widen its registration to them.  Takes SHARE ROW EXCLUSIVE on the family with
- * register_lock_timeout and retry, in OID order; sets REPLICA IDENTITY FULL where the old values would be missing; writes pgt_sources (next generation),
- * makes buffer and first segment, invalidates the family's relcache.  No-op when the registration already covers them.
- * The locks are held to the end of the transaction: take S1 after this.
+ * register_lock_timeout and retry, in OID order; sets REPLICA IDENTITY FULL where the old values would be missing; writes
+ * pgt_sources (next generation), makes buffer and first segment, invalidates the family's relcache.  No lock on the family when
+ * the registration already covers them.  The locks are held to the end of the transaction: take S1 after this.
  */
 extern void pgt_source_register(Oid relid, List *attnums, bool insert_only);
 
-/* Drop buffers and registration, put the identity back, when no ST reads relid any more. */
+/* The same for all sources of an ST (of PgtSourceWant *), with one time limit for all their locks: writers queue for that only. */
+extern void pgt_source_register_all(List *wants);
+
+/* Drop buffers and registration, put the identity back, when no ST reads relid any more; otherwise do nothing. */
 extern void pgt_source_release(Oid relid);
 
 /* A new generation with the same columns after DDL changed their types or order; all readers are marked for a diff with `reason`. */
 extern void pgt_source_regenerate(Oid relid, const char *reason);
 
-/* New newest segment of the current generation; returns its number. */
+/* New newest segment of generation `gen`; returns its number, 0 when that generation has ended and its segments are gone. */
 extern int64 pgt_source_rotate(Oid relid, int32 gen);
 
-#endif /* PGT_SOURCE_H */
+#endif							/* PGT_SOURCE_H */

@@ -121,6 +121,7 @@ CREATE TABLE pgtrickle.pgt_segments (
     segno        bigint NOT NULL,
     gen          int NOT NULL,
     relname      text NOT NULL,
+    ended_lsn    pg_lsn,                                        -- its generation had ended by then; noted by trimming
     PRIMARY KEY (source_relid, segno)
 );
 CREATE UNLOGGED TABLE pgtrickle_changes.segment_stats (
