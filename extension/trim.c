@@ -36,6 +36,7 @@
 #define WORTH_EMPTYING (128 * 1024)
 
 PG_FUNCTION_INFO_V1(pgt_consumer_trim);
+PG_FUNCTION_INFO_V1(pgt_consumer_floor);
 
 /* ---------- who pins what ---------- */
 
@@ -315,6 +316,30 @@ trim_st_buffer(int64 id, Oid st_relid)
 		return;
 	if (ConditionalLockRelationOid(buffer, AccessExclusiveLock) && !has_rows_above(name, floor))
 		empty_table(buffer);
+}
+
+/* ---------- what the slot may pass ---------- */
+
+/*
+ * For _consumer_horizon: every transaction below is consumed by every ST that pins the source; NULL when nothing pins it, 0 when
+ * it cannot be told because a load or a diff is under way.  The same question as for trimming: after a crash the slot is the
+ * buffer, and what it has passed is trimmed.
+ */
+Datum
+pgt_consumer_floor(PG_FUNCTION_ARGS)
+{
+	Oid			source = PG_GETARG_OID(0);
+	uint64		floor = 0;
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	if (pgt_source_try_lock_entry(source, AccessExclusiveLock))
+		floor = consumed_floor(source);
+	SPI_finish();
+	pgt_catalog_end(scope);
+	if (floor == PG_UINT64_MAX)
+		PG_RETURN_NULL();
+	PG_RETURN_FULLTRANSACTIONID(FullTransactionIdFromU64(floor));
 }
 
 /* ---------- all of it ---------- */

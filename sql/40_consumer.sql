@@ -86,18 +86,14 @@ CREATE FUNCTION pgtrickle._consumer_horizon(OUT source_relid oid, OUT horizon xi
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN QUERY
-        SELECT src.relid, (SELECT pg_snapshot_xmin(f.snapshot)
-                             FROM pgtrickle.pgt_frontiers f JOIN pgtrickle.pgt_state st USING (pgt_id)
-                            WHERE f.source_relid = src.relid AND f.snapshot IS NOT NULL
-                              AND st.is_populated AND NOT st.needs_reinit
-                            ORDER BY pg_snapshot_xmin(f.snapshot) LIMIT 1)
+        SELECT src.relid, pgtrickle._source_floor(src.relid)
           FROM pgtrickle.pgt_sources src;
     -- Frontiers read above may belong to commits that are not flushed yet.
     PERFORM pgtrickle._flush_wal();
 END
 $$;
 COMMENT ON FUNCTION pgtrickle._consumer_horizon() IS
-'Per source: every transaction below horizon is consumed, durably, by every stream table that pins the source; NULL: nothing pins it.';
+'Per source: every transaction below horizon is consumed, durably, by every stream table that pins the source; NULL: nothing pins it; 0: a load or a full comparison is under way.';
 
 CREATE FUNCTION pgtrickle._consumer_plan(
         OUT pgt_id bigint, OUT schema_name text, OUT st_name text, OUT schedule text, OUT status text, OUT is_populated bool,
