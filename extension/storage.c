@@ -390,3 +390,12 @@ pgt_storage_drop_buffer(int64 pgt_id)
 	if (OidIsValid(relid))
 		pgt_storage_drop_member(relid);
 }
+
+void
+pgt_storage_remake_buffer(int64 pgt_id, Oid st_relid)
+{
+	if (!OidIsValid(pgt_storage_buffer(pgt_id)))
+		return;
+	pgt_storage_drop_buffer(pgt_id);
+	pgt_storage_make_buffer(pgt_id, st_relid);
+}

@@ -36,6 +36,7 @@ extern void pgt_storage_drop(Oid relid, bool cascade);
  */
 extern Oid	pgt_storage_buffer(int64 pgt_id); /* InvalidOid when there is none */
 extern Oid	pgt_storage_make_buffer(int64 pgt_id, Oid st_relid);
+extern void pgt_storage_remake_buffer(int64 pgt_id, Oid st_relid); /* if there is one: after the ST's columns changed */
 extern void pgt_storage_drop_buffer(int64 pgt_id);
 
 /* DROP TABLE of a table that is a member of the extension (buffers and segments): plain DROP refuses those. */
