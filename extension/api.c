@@ -7,6 +7,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/syscache.h"
 
 #include "api.h"
@@ -60,7 +61,7 @@ Datum
 pgt_version_check(PG_FUNCTION_ARGS)
 {
 	char	   *installed = installed_version();
-	char	   *server = GetConfigOptionByName("server_version", NULL, false);
+	char	   *server = pstrdup(GetConfigOption("server_version", false, false));
 	bool		same = installed != NULL && strcmp(installed, PGT_VERSION) == 0;
 
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("library %s, extension %s, server %s: %s", PGT_VERSION, installed, server,
@@ -85,14 +86,14 @@ pgt_migrate(PG_FUNCTION_ARGS)
 Datum
 pgt_parse_duration_seconds(PG_FUNCTION_ARGS)
 {
-	char	   *text = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *duration = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int64_t		millis;
 	char		why[256];
 
-	if (!pgt_duration_check(text, &millis, why, sizeof(why)))
+	if (!pgt_duration_check(duration, &millis, why, sizeof(why)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid duration \"%s\"", text),
+				 errmsg("invalid duration \"%s\"", duration),
 				 errdetail("%s.", why),
 				 errhint("Write it like '30s', '5m' or '1h30m'.")));
 	PG_RETURN_INT64((millis + 999) / 1000);

@@ -46,7 +46,5 @@ extern void pgt_resume(PgtStreamTable *st);
 /* Fill the ST now if that is allowed (size, slot, upstream), else say who will. */
 extern void pgt_fill(int64 pgt_id, const PgtView *view, bool initialize);
 
-/* Compile and plan the delta programs of each single changed source, on no rows. */
-extern void pgt_refresh_dry_run(PgtStreamTable *st);
 
 #endif /* PGT_API_H */

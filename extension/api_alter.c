@@ -18,6 +18,7 @@
 
 #include "api.h"
 #include "compat.h"
+#include "refresh.h"
 #include "rewire.h"
 #include "settings.h"
 #include "storage.h"

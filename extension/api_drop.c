@@ -53,27 +53,49 @@ refuse_dependents(const PgtStreamTable *st, List *dependents)
 			 errhint("Use pgtrickle.drop_stream_table(name, cascade => true) to drop them too.")));
 }
 
-/* The ST and, with cascade, all that read it, locked. */
+static void
+lock_tables(List *ids)
+{
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
+
+		if (victim == NULL)
+			continue;
+		pgt_st_check_owner(victim);
+		victim = pgt_st_lock(victim);
+		/* a reader that is being created holds AccessShare on this table until it commits */
+		LockRelationOid(victim->relid, AccessExclusiveLock);
+	}
+}
+
+/* The ST and all that read it, locked; those that appeared before we had the locks included. */
 static List *
 lock_victims(PgtStreamTable *st, bool cascade)
 {
-	List	   *ids;
+	List	   *ids = NIL;
+	List	   *downstream = cascade ? pgt_wire_downstream(st->relid) : NIL;
 	List	   *victims = NIL;
 	ListCell   *lc;
 
-	/* a reader that is being created holds AccessShare on our table until it commits */
-	LockRelationOid(st->relid, AccessExclusiveLock);
-	ids = pgt_wire_downstream(st->relid);
-	if (ids != NIL && !cascade)
-		refuse_dependents(st, ids);
-	ids = lappend(ids, &st->id);
-	list_sort(ids, compare_ids);
+	do
+	{
+		ids = lappend(list_copy(downstream), &st->id);
+		list_sort(ids, compare_ids);
+		lock_tables(ids);
+		downstream = pgt_wire_downstream(st->relid);
+		if (downstream != NIL && !cascade)
+			refuse_dependents(st, downstream);
+	} while (list_length(downstream) + 1 > list_length(ids));
+
 	foreach(lc, ids)
 	{
-		PgtStreamTable *victim = pgt_st_lock(pgt_st_by_id(*(int64 *) lfirst(lc)));
+		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
 
-		pgt_st_check_owner(victim);
-		victims = lappend(victims, victim);
+		if (victim != NULL)
+			victims = lappend(victims, victim);
 	}
 	return victims;
 }
@@ -81,7 +103,7 @@ lock_victims(PgtStreamTable *st, bool cascade)
 void
 pgt_drop(PgtStreamTable *st, bool cascade)
 {
-	List	   *victims = lock_victims(pgt_st_lock(st), cascade);
+	List	   *victims = lock_victims(st, cascade);
 	List	   *sources = NIL;
 	ListCell   *lc;
 

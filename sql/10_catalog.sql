@@ -11,6 +11,7 @@ CREATE TABLE pgtrickle.pgt_definitions (
     defining_query          text NOT NULL,                      -- canonical: deparsed, qualified, tie-breaks added
     original_query          text NOT NULL,                      -- as typed
     settings                jsonb NOT NULL DEFAULT '{}',        -- search_path, TimeZone, … pinned at creation
+    creation_search_path    text,                               -- under which original_query was typed
     schedule                text,                               -- NULL = calculated
     refresh_mode            text NOT NULL DEFAULT 'AUTO' CHECK (refresh_mode IN ('AUTO', 'FULL', 'DIFFERENTIAL')),
     full_reason             text,                               -- why it is not incremental; NULL = it is
