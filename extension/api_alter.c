@@ -18,7 +18,6 @@
 
 #include "api.h"
 #include "compat.h"
-#include "refresh.h"
 #include "rewire.h"
 #include "settings.h"
 #include "storage.h"
@@ -118,7 +117,6 @@ alter_query(PgtStreamTable *st, const PgtOptions *options, bool append_only)
 		pgt_fill(st->id, view, true);
 	else
 		pgt_storage_create_indexes(st->relid, view);
-	pgt_refresh_dry_run(pgt_st_by_id(st->id));
 }
 
 /* ---------- everything else ---------- */

@@ -119,14 +119,17 @@ pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 				(errmsg("stream table %s will be filled in the background", pgt_st_label(st)),
 				 errdetail("%s", wait),
 				 errhint("trickle-consumer fills it as soon as this transaction has committed; pgtrickle.refresh_stream_table() does so at once.")));
-	if (initialize && wait == NULL)
+	if (!initialize || wait != NULL)
 	{
-		(void) pgt_refresh_load(st, "INITIAL");
-		if (!slot_exists())
-			pgt_st_mark_reinit(pgt_id, "no slot yet");
+		/* deltas need the unique index, and the consumer's load has no other moment for making it */
+		pgt_storage_create_indexes(st->relid, view);
+		return;
 	}
-	/* deltas need the unique index, so it must be there even if the load comes later */
+	(void) pgt_refresh_load(st, "INITIAL");
 	pgt_storage_create_indexes(st->relid, view);
+	pgt_refresh_dry_run(pgt_st_by_id(pgt_id));
+	if (!slot_exists())
+		pgt_st_mark_reinit(pgt_id, "no slot yet");
 }
 
 /* ---------- creation ---------- */
@@ -226,7 +229,6 @@ pgt_create(const PgtOptions *options)
 	id = write_definition(options, schema, relid, view);
 	pgt_wire(id, view, append_only);
 	pgt_fill(id, view, pgt_option_bool(options, PGT_OPT_INITIALIZE, true));
-	pgt_refresh_dry_run(pgt_st_by_id(id));
 	pgt_catalog_notify();
 	return id;
 }

@@ -50,6 +50,7 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "guc.h"
 #include "identity.h"
 #include "layout.h"
@@ -497,6 +498,24 @@ forget_own_writes(void *arg)
 	own_writes = NIL;
 }
 
+/* Whoever has written still holds the lock that writing takes. */
+static bool
+holds_write_lock(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, pgt_source_family(relid, NoLock))
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
+		if (pgt_lock_held_by_me(&tag, RowExclusiveLock))
+			return true;
+	}
+	return false;
+}
+
+/* The counters also show what earlier transactions of the session have not reported yet: only differences mean something. */
 static int64
 count_own_writes(Oid relid)
 {
@@ -554,7 +573,7 @@ refuse_own_writes(const PgtSource *have)
 			break;
 		}
 	}
-	if (count_own_writes(have->relid) > before)
+	if (holds_write_lock(have->relid) && count_own_writes(have->relid) > before)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("this transaction has written to \"%s\", which is captured already", get_rel_name(have->relid)),
