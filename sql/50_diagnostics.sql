@@ -106,13 +106,14 @@ RETURNS TABLE (slot_name text, slot_exists bool, active bool, wal_status text, r
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT s.slot_name::text, r.slot_name IS NOT NULL, coalesce(r.active, false), r.wal_status, r.restart_lsn,
-           r.confirmed_flush_lsn, greatest(p.applied_lsn, r.confirmed_flush_lsn), s.acked_lsn
+           r.confirmed_flush_lsn, greatest(p.applied_lsn, r.confirmed_flush_lsn, w.replay_lsn), s.acked_lsn
       FROM pgtrickle.pgt_slot s
       LEFT JOIN pgtrickle_changes.progress p ON p.node = s.node
-      LEFT JOIN pg_replication_slots r ON r.slot_name = s.slot_name AND r.database = current_database();
+      LEFT JOIN pg_replication_slots r ON r.slot_name = s.slot_name AND r.database = current_database()
+      LEFT JOIN pg_stat_replication w ON w.pid = r.active_pid;
 END;
 COMMENT ON FUNCTION pgtrickle._capture() IS
-'The slot of this database as recorded and as it is, and how far changes have been applied; no row before the first start of a consumer. active: a consumer is connected.';
+'The slot of this database as recorded and as it is, and how far changes have been applied; no row before the first start of a consumer. active: a consumer is connected. applied_lsn: the furthest of what the buffers record, what the consumer reports, and what is confirmed.';
 
 CREATE FUNCTION pgtrickle._freshness()
 RETURNS TABLE (pgt_id bigint, waiting bool, staleness interval, stale bool)
