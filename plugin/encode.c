@@ -60,7 +60,7 @@ put_varlena(PgtFrame *f, unsigned char *p, Datum value, Size rest)
 {
 	struct varlena *v = (struct varlena *) DatumGetPointer(value);
 
-	if (unlikely(VARATT_IS_EXTENDED(v) && !VARATT_IS_SHORT(v)))
+	if (unlikely(VARATT_IS_EXTERNAL(v) || VARATT_IS_COMPRESSED(v)))
 	{
 		if (VARATT_IS_EXTERNAL_ONDISK(v))
 			elog(ERROR, "value on disk cannot be captured");
