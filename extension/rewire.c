@@ -250,6 +250,7 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 {
 	List	   *old = pgt_st_sources(pgt_id);
 	List	   *new = NIL;
+	List	   *wants = NIL;
 
 	for (int i = 0; i < view->nsources; i++)
 	{
@@ -259,8 +260,14 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 		if (source->is_stream_table)
 			pgt_storage_make_buffer(source->pgt_id, source->relid);
 		else
-			pgt_source_register(source->relid, source->attnums, insert_only);
+		{
+			PgtSourceWant *want = palloc(sizeof(PgtSourceWant));
+
+			*want = (PgtSourceWant) {source->relid, source->attnums, insert_only};
+			wants = lappend(wants, want);
+		}
 	}
+	pgt_source_register_all(wants);
 	write_dependencies(pgt_id, view);
 	store_tree(pgt_id, view);
 	pgt_unwire_sources(list_difference_oid(old, new));

@@ -37,7 +37,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -276,7 +275,7 @@ pgt_source_get(Oid relid)
 	PgtSource  *source = NULL;
 
 	SPI_connect();
-	if (pgt_catalog_find("SELECT gen, attnums, kinds, layout, natts, mask, insert_only, xmin FROM pgtrickle.pgt_sources WHERE relid = $1",
+	if (pgt_catalog_find("SELECT gen, attnums, kinds, layout, natts, mask, insert_only FROM pgtrickle.pgt_sources WHERE relid = $1",
 						 OIDOID, ObjectIdGetDatum(relid)) > 0)
 	{
 		HeapTuple	row = SPI_tuptable->vals[0];
@@ -293,7 +292,6 @@ pgt_source_get(Oid relid)
 		source->natts = DatumGetInt16(SPI_getbinval(row, desc, 5, &isnull));
 		source->mask = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull));
 		source->insert_only = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
-		source->xmin = DatumGetTransactionId(SPI_getbinval(row, desc, 8, &isnull));
 	}
 	SPI_finish();
 	pgt_catalog_end(scope);
@@ -480,106 +478,6 @@ covers(const PgtSource *have, const PgtSourceWant *want)
 		list_difference_int(want->attnums, have->attnums) == NIL;
 }
 
-/*
- * What this transaction had written to a source when it registered it first: those rows are not captured (the plugin judges by
- * command), so they are no obstacle to more stream tables in the same transaction.  Lives in TopTransactionContext.
- */
-typedef struct OwnWrites
-{
-	Oid			relid;
-	int64		before;
-} OwnWrites;
-
-static List *own_writes = NIL;
-
-static void
-forget_own_writes(void *arg)
-{
-	own_writes = NIL;
-}
-
-/* Whoever has written still holds the lock that writing takes. */
-static bool
-holds_write_lock(Oid relid)
-{
-	ListCell   *lc;
-
-	foreach(lc, pgt_source_family(relid, NoLock))
-	{
-		LOCKTAG		tag;
-
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
-		if (pgt_lock_held_by_me(&tag, RowExclusiveLock))
-			return true;
-	}
-	return false;
-}
-
-/* The counters also show what earlier transactions of the session have not reported yet: only differences mean something. */
-static int64
-count_own_writes(Oid relid)
-{
-	int64		n = 0;
-	ListCell   *lc;
-
-	foreach(lc, pgt_source_family(relid, NoLock))
-	{
-		Datum		member = ObjectIdGetDatum(lfirst_oid(lc));
-
-		n += DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_inserted, member)) +
-			DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_updated, member)) +
-			DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_deleted, member));
-	}
-	return n;
-}
-
-static void
-remember_own_writes(Oid relid)
-{
-	MemoryContext cxt = MemoryContextSwitchTo(TopTransactionContext);
-	OwnWrites  *own = palloc(sizeof(OwnWrites));
-
-	if (own_writes == NIL)
-	{
-		MemoryContextCallback *cb = palloc0(sizeof(MemoryContextCallback));
-
-		cb->func = forget_own_writes;
-		MemoryContextRegisterResetCallback(TopTransactionContext, cb);
-	}
-	own->relid = relid;
-	own->before = count_own_writes(relid);
-	own_writes = lcons(own, own_writes);
-	MemoryContextSwitchTo(cxt);
-}
-
-/*
- * This transaction's writes to a captured table are going to arrive in its buffer after the commit, yet a load in this
- * transaction sees them already: they would count twice.
- */
-static void
-refuse_own_writes(const PgtSource *have)
-{
-	int64		before = 0;
-	ListCell   *lc;
-
-	foreach(lc, own_writes)
-	{
-		OwnWrites  *own = lfirst(lc);
-
-		/* the entry may belong to a registration that was rolled back; then the row is not ours */
-		if (own->relid == have->relid && TransactionIdIsCurrentTransactionId(have->xmin))
-		{
-			before = own->before;
-			break;
-		}
-	}
-	if (holds_write_lock(have->relid) && count_own_writes(have->relid) > before)
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("this transaction has written to \"%s\", which is captured already", get_rel_name(have->relid)),
-				 errhint("Commit first, then create or change the stream table.")));
-}
-
 static void
 require_identity(const PgtSource *source, bool check_owner)
 {
@@ -631,8 +529,6 @@ install_want(const PgtSourceWant *want)
 	have = pgt_source_get(want->relid);
 	if (covers(have, want))
 		return;
-	if (have == NULL)
-		remember_own_writes(want->relid);
 	source.attnums = have ? list_union_int(have->attnums, want->attnums) : list_concat_unique_int(NIL, want->attnums);
 	list_sort(source.attnums, list_int_cmp);
 	source.insert_only = want->insert_only && (have == NULL || have->insert_only);
@@ -665,8 +561,6 @@ pgt_source_register_all(List *wants)
 
 		pgt_source_lock_entry(want->relid, AccessShareLock);
 		have = pgt_source_get(want->relid);
-		if (have != NULL)
-			refuse_own_writes(have);
 		if (!covers(have, want))
 			relids = list_append_unique_oid(relids, want->relid);
 	}

@@ -19,7 +19,6 @@ typedef struct PgtSource
 	int16		natts;
 	bool		mask;
 	bool		insert_only;
-	TransactionId xmin;			/* of the row */
 } PgtSource;
 
 /* One source an ST wants captured. */
