@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every SQL block of README.md and docs/*.md that is marked ```sql run is executed, page by page, each page on a cluster of its own
-# with a running consumer; a following ```output block must be psql's output of the block's last statement.
+# with a running consumer (a page that itself creates the role `trickle` gets its consumer then); a following ```output block must be psql's output of the block's last statement.
 # ```sql run error=SQLSTATE must fail with that state.
 . "$(dirname "$0")/../lib/cluster.sh"
 cd "$PGT_TOP" || exit 1
@@ -45,9 +45,11 @@ one_page()
 	n=$(split_page "$page" "$base")
 	[ "$n" -gt 0 ] || return 0
 	cluster_new
-	extension_new
-	consumer_start
-	for ((i = 1; i <= n; i++)); do run_block "$base.$i" "$page, block $i"; done
+	grep -q '^CREATE ROLE trickle' "$page" || extension_new
+	for ((i = 1; i <= n; i++)); do
+		[ ${#CONSUMERS[@]} -gt 0 ] || [ "$(q "SELECT count(*) FROM pg_roles WHERE rolname = 'trickle'")" = 0 ] || consumer_start
+		run_block "$base.$i" "$page, block $i"
+	done
 	consumer_stop TERM
 	cluster_stop fast
 	rm -rf "$PGT_DIR"
