@@ -21,7 +21,7 @@
 #include "api.h"
 #include "compat.h"
 
-static void pg_attribute_noreturn()
+PGT_NORETURN static void
 bad_name(const char *text, const char *detail)
 {
 	ereport(ERROR,

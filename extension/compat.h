@@ -74,4 +74,11 @@ pgt_finalize_tupdesc(TupleDesc desc)
 /* whether an output plugin must itself report progress within long transactions (the core does from 16) */
 #define PGT_PROGRESS_BY_PLUGIN (PG_VERSION_NUM < 160000)
 
+/* 18 renamed it and wants it in front: PGT_NORETURN static void f(...) */
+#if PG_VERSION_NUM >= 180000
+#define PGT_NORETURN pg_noreturn
+#else
+#define PGT_NORETURN pg_attribute_noreturn()
+#endif
+
 #endif /* PGT_COMPAT_H */
