@@ -264,6 +264,7 @@ BEGIN ATOMIC
         (4, 'consumer',
             CASE WHEN cap.active THEN 'OK' WHEN lists.total = 0 THEN 'OK' ELSE 'ERROR' END,
             CASE WHEN cap.active THEN 'a consumer is connected'
+                 WHEN lists.total = 0 THEN 'no consumer is connected, and without stream tables none is needed'
                  ELSE 'no consumer is connected: nothing is captured or refreshed until trickle-consumer runs' END),
         (5, 'scheduler', CASE WHEN lim.off THEN 'WARN' ELSE 'OK' END,
             CASE WHEN lim.off THEN 'pg_trickle.enabled is off' ELSE 'scheduling is enabled' END),
