@@ -413,18 +413,12 @@ quiet_notices(void *arg, const PGresult *res)
 {
 }
 
-PgtConn *
-pgt_conn_open(PgtLoop *loop, const PgtOptions *options, PgtConnKind kind, const char *role)
+void
+pgt_conninfo(const PgtOptions *options, PgtConnKind kind, const char *role, char *name, const char **keywords, const char **values)
 {
-	const char *keywords[16];
-	const char *values[16];
-	char name[64];
 	int n = 0;
-	PgtConn *conn = calloc(1, sizeof(PgtConn));
 
-	if (conn == NULL)
-		abort();
-	snprintf(name, sizeof(name), "trickle-consumer %s", role);
+	snprintf(name, 64, "trickle-consumer %s", role);
 #define PARAM(k, v) (keywords[n] = (k), values[n++] = (v))
 	/* dbname first and expanded, so that a connection string may be given there, and what follows overrides it */
 	PARAM("dbname", options->dbname[0] ? options->dbname : NULL);
@@ -441,6 +435,19 @@ pgt_conn_open(PgtLoop *loop, const PgtOptions *options, PgtConnKind kind, const 
 	keywords[n] = NULL;
 	values[n] = NULL;
 #undef PARAM
+}
+
+PgtConn *
+pgt_conn_open(PgtLoop *loop, const PgtOptions *options, PgtConnKind kind, const char *role)
+{
+	const char *keywords[PGT_CONNINFO_MAX];
+	const char *values[PGT_CONNINFO_MAX];
+	char name[64];
+	PgtConn *conn = calloc(1, sizeof(PgtConn));
+
+	if (conn == NULL)
+		abort();
+	pgt_conninfo(options, kind, role, name, keywords, values);
 	conn->loop = loop;
 	conn->pg = PQconnectStartParams(keywords, values, 1);
 	if (conn->pg)

@@ -38,6 +38,11 @@ typedef enum PgtConnKind
 	PGT_CONN_REPLICATION
 } PgtConnKind;
 
+/* libpq parameters for these options, NULL-terminated; both arrays have room for PGT_CONNINFO_MAX, name (64 bytes) for application_name */
+#define PGT_CONNINFO_MAX 16
+extern void pgt_conninfo(const PgtOptions *options, PgtConnKind kind, const char *role, char *name, const char **keywords,
+						 const char **values);
+
 /* role is appended to application_name ("trickle-consumer apply").  Never NULL; failures come through on_closed. */
 extern PgtConn *pgt_conn_open(PgtLoop *loop, const PgtOptions *options, PgtConnKind kind, const char *role);
 extern void pgt_conn_events(PgtConn *conn, const PgtConnEvents *events, void *arg);

@@ -15,6 +15,7 @@ typedef struct PgtErr
 	char sqlstate[6];
 	char message[1024];
 	char hint[1024];
+	char context[256]; /* the server's, e.g. "COPY t, line 5"; empty otherwise */
 } PgtErr;
 
 /* our own conditions, in SQLSTATE's form; the class PT is no one else's */

@@ -192,6 +192,7 @@ pgt_err_set(PgtErr *err, const char *sqlstate, const char *fmt, ...)
 
 	snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", sqlstate);
 	err->hint[0] = '\0';
+	err->context[0] = '\0';
 	va_start(ap, fmt);
 	vsnprintf(err->message, sizeof(err->message), fmt, ap);
 	va_end(ap);
@@ -223,6 +224,7 @@ pgt_err_from_pg(PgtErr *err, const PGresult *res, const PGconn *pg)
 	const char *primary = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 	const char *detail = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) : NULL;
 	const char *hint = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_HINT) : NULL;
+	const char *context = res ? PQresultErrorField(res, PG_DIAG_CONTEXT) : NULL;
 
 	if (primary == NULL)
 		primary = (res && PQresultErrorMessage(res)[0]) ? PQresultErrorMessage(res) : PQerrorMessage(pg);
@@ -231,4 +233,6 @@ pgt_err_from_pg(PgtErr *err, const PGresult *res, const PGconn *pg)
 	trim_newlines(err->message);
 	if (hint)
 		pgt_err_hint(err, "%s", hint);
+	if (context)
+		snprintf(err->context, sizeof(err->context), "%s", context);
 }
