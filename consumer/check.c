@@ -169,7 +169,7 @@ static const Check checks[] = {
 	 false, "ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding, pgtrickle_output'; SELECT pg_reload_conf();"
 			"  (keep what else is in your list)"},
 	{"replication slot free or ours", CHECK_MUST,
-	 "SELECT count(*) < max OR bool_or(slot_name = $1), count(*) || ' of max_replication_slots = ' || max || ' in use'"
+	 "SELECT count(slot_name) < max OR bool_or(slot_name = $1), count(slot_name) || ' of max_replication_slots = ' || max || ' in use'"
 	 " FROM (SELECT current_setting('max_replication_slots')::int AS max) m LEFT JOIN pg_replication_slots ON true GROUP BY max",
 	 true, "ALTER SYSTEM SET max_replication_slots = 10; then restart the server."},
 	{"walsender free", CHECK_MUST,
@@ -213,7 +213,16 @@ run_check(PGconn *pg, const PgtOptions *o, const Check *check, FILE *out)
 	bool ok = false;
 
 	if (PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1)
-		fprintf(out, "FAIL     %s: %s\n", check->name, PQntuples(res) ? PQresultErrorMessage(res) : "no such role");
+	{
+		PgtErr err;
+
+		pgt_err_from_pg(&err, res, pg);
+		/* some settings are for members of pg_read_all_settings only: say so, and what must hold */
+		ok = strcmp(err.sqlstate, "42501") == 0;
+		fprintf(out, "%-8s %s: %s\n", ok ? "unknown" : "FAIL", check->name, err.message);
+		if (ok)
+			fprintf(out, "         needed: %s\n", check->fix);
+	}
 	else if (PQgetisnull(res, 0, 0))
 		ok = true; /* does not apply here */
 	else

@@ -146,7 +146,7 @@ pgt_http_start(PgtLoop *loop, const char *where, PgtHealthFn healthy, void *arg,
 	struct sockaddr_storage addr;
 	const union MHD_DaemonInfo *info;
 	PgtHttp *http;
-	unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_THREAD_SAFETY;
+	unsigned flags = MHD_USE_EPOLL;
 
 	if (!parse_where(where, &addr))
 	{
