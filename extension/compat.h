@@ -81,4 +81,31 @@ pgt_finalize_tupdesc(TupleDesc desc)
 #define PGT_NORETURN pg_attribute_noreturn()
 #endif
 
+/* 16 gave it a planner argument that may be NULL; 18 made grouped expressions Vars of an RTE_GROUP of their own */
+#if PG_VERSION_NUM >= 160000
+#define pgt_flatten_join_aliases(query, node) flatten_join_alias_vars(NULL, (query), (node))
+#else
+#define pgt_flatten_join_aliases(query, node) flatten_join_alias_vars((query), (node))
+#endif
+#if PG_VERSION_NUM >= 180000
+#define pgt_flatten_group_exprs(query, node) ((query)->hasGroupRTE ? flatten_group_exprs(NULL, (query), (node)) : (node))
+#else
+#define pgt_flatten_group_exprs(query, node) (node)
+#endif
+
+/* 16 moved the columns a range table entry reads into a list of its own */
+#if PG_VERSION_NUM >= 160000
+#define pgt_rte_selected_cols(query, rte) \
+	((rte)->perminfoindex == 0 ? NULL : getRTEPermissionInfo((query)->rteperminfos, (rte))->selectedCols)
+#else
+#define pgt_rte_selected_cols(query, rte) ((rte)->selectedCols)
+#endif
+
+/* 18 has columns that are computed when read */
+#if PG_VERSION_NUM >= 180000
+#define pgt_attribute_is_virtual(att) ((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define pgt_attribute_is_virtual(att) false
+#endif
+
 #endif /* PGT_COMPAT_H */

@@ -1,0 +1,95 @@
+/*
+ * analyze.c - from text to an analysed, rewritten Query, and the refusals that hold for every stream table.
+ *
+ * PostgreSQL's own parser, analyser and rewriter do the work, so views are expanded and every name is resolved under the
+ * search_path of the caller.  What is refused here can be no ST at all; what is merely not incremental is rules.c's business.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "analyze.h"
+
+static void
+refuse_modifying_cte(Query *query)
+{
+	ListCell   *lc;
+
+	foreach(lc, query->cteList)
+	{
+		Query	   *q = castNode(Query, ((CommonTableExpr *) lfirst(lc))->ctequery);
+
+		if (q->commandType != CMD_SELECT)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("the defining query of a stream table must not modify data"),
+							errdetail("WITH query \"%s\" is not a SELECT.", ((CommonTableExpr *) lfirst(lc))->ctename)));
+	}
+}
+
+static void
+check_column(TargetEntry *tle, List **names)
+{
+	Oid			type = exprType((Node *) tle->expr);
+	ListCell   *lc;
+
+	if (strncmp(tle->resname, "__pgt_", 6) == 0)
+		ereport(ERROR, (errcode(ERRCODE_RESERVED_NAME),
+						errmsg("column name \"%s\" is reserved", tle->resname),
+						errdetail("Names that begin with \"__pgt_\" are those of a stream table's hidden columns."),
+						errhint("Give the column another name with AS.")));
+	foreach(lc, *names)
+		if (strcmp(lfirst(lc), tle->resname) == 0)
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+							errmsg("column name \"%s\" appears twice in the defining query", tle->resname),
+							errhint("Give one of the columns another name with AS.")));
+	if (get_typtype(type) == TYPTYPE_PSEUDO)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("column \"%s\" has pseudo-type %s", tle->resname, format_type_be(type)),
+						errhint("Cast the expression to an ordinary type.")));
+	*names = lappend(*names, tle->resname);
+}
+
+static void
+check_columns(Query *query)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			check_column(lfirst(lc), &names);
+	if (names == NIL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("the defining query yields no column")));
+}
+
+Query *
+pgt_analyze_text(const char *text)
+{
+	List	   *raw = pg_parse_query(text);
+	List	   *queries;
+	Query	   *query;
+
+	if (list_length(raw) != 1)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("a stream table is defined by exactly one query, found %d", list_length(raw))));
+	if (!IsA(linitial_node(RawStmt, raw)->stmt, SelectStmt))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the defining query of a stream table must be a SELECT")));
+	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, raw), text, NULL, 0, NULL);
+	query = list_length(queries) == 1 ? linitial_node(Query, queries) : NULL;
+	if (query == NULL || query->commandType != CMD_SELECT || query->utilityStmt != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the defining query of a stream table must be a SELECT")));
+	if (((SelectStmt *) linitial_node(RawStmt, raw)->stmt)->intoClause != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the defining query of a stream table must not have an INTO clause")));
+	refuse_modifying_cte(query);
+	check_columns(query);
+	return query;
+}

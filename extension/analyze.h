@@ -1,0 +1,32 @@
+/*
+ * analyze.h - from query text to operator tree, and the rules that say what is not incremental.
+ */
+#ifndef PGT_ANALYZE_H
+#define PGT_ANALYZE_H
+
+#include "postgres.h"
+#include "nodes/parsenodes.h"
+#include "optree.h"
+
+/* What analysis finds besides the tree. */
+typedef struct PgtFindings
+{
+	const char *full_reason; /* first rule that applies */
+	const char *full_hint;
+	List	   *notices;
+	List	   *functions;	 /* of Oid */
+} PgtFindings;
+
+/* analyze.c: parse, analyse and rewrite under the current search_path; refuse what can never be an ST. */
+extern Query *pgt_analyze_text(const char *text);
+
+/* rules.c: apply the rule table to a query and everything below it. */
+extern void pgt_rules_apply(Query *query, PgtFindings *findings);
+
+/* canon.c: give the query one answer where SQL leaves several (aggregate input order). */
+extern void pgt_canonicalise(Query *query, PgtFindings *findings);
+
+/* build.c: the operator tree; scans carry relid, sources are numbered by the caller.  Only for queries no rule refused. */
+extern PgtOp *pgt_build_tree(Query *query);
+
+#endif /* PGT_ANALYZE_H */

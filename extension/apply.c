@@ -1,0 +1,235 @@
+/*
+ * apply.c - the last steps of a program: change the ST by a netted delta (bag) or by a change set (keyed).
+ *
+ * Rows are found through the ST's index, then deleted and updated by ctid: the ST is locked against other writers for the whole
+ * refresh, so a ctid stays what it was.  ctid = ANY (ARRAY(...)) makes a TID scan whatever the planner thinks of row counts.
+ */
+#include "postgres.h"
+
+#include "apply.h"
+
+PgtStep *
+pgt_step(PgtStepKind kind, PgtStepCount counts, const char *name, const char *sql)
+{
+	PgtStep    *step = palloc0(sizeof(PgtStep));
+
+	step->kind = kind;
+	step->counts = counts;
+	step->name = name == NULL ? NULL : pstrdup(name);
+	step->sql = pstrdup(sql);
+	return step;
+}
+
+static char *
+numbered(const char *prefix, int n)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&s, "%s%s%d", i > 1 ? ", " : "", prefix, i);
+	return s.data;
+}
+
+/* Equality by image of two columns, NULL-safe. */
+static char *
+same_image(const PgtCol *col, const char *l, const char *r)
+{
+	if (pgt_col_image_safe(col))
+		return pgt_same(col, l, r);
+	return psprintf("(%s::pg_catalog.text IS NOT DISTINCT FROM %s::pg_catalog.text)", l, r);
+}
+
+/* --- bags --- */
+
+static bool
+all_image_safe(PgtStore *store)
+{
+	for (int i = 0; i < store->nvisible; i++)
+		if (!pgt_col_image_safe(&store->cols[i]))
+			return false;
+	return true;
+}
+
+/* Row s of the ST equals row d of the delta by value. */
+static char *
+value_match(PgtStore *store)
+{
+	StringInfoData s;
+	char	   *hash = pgt_store_hash(store, false, "s.", "d");
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, hash == NULL ? "true" : hash);
+	for (int i = 0; i < store->nvisible; i++)
+		appendStringInfo(&s, " AND %s", pgt_same(&store->cols[i], psprintf("s.%s", store->names[i]), psprintf("d.c%d", i + 1)));
+	return s.data;
+}
+
+/* Row s has the image of row d. */
+static char *
+image_match(PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "true");
+	for (int i = 0; i < store->nvisible; i++)
+		if (!pgt_col_image_safe(&store->cols[i]))
+			appendStringInfo(&s, " AND %s", same_image(&store->cols[i], psprintf("s.%s", store->names[i]), psprintf("d.c%d", i + 1)));
+	return s.data;
+}
+
+static char *
+value_keys(PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->nvisible; i++)
+		appendStringInfo(&s, "%sd.c%d%s", i > 0 ? ", " : "", i + 1,
+						 pgt_type_has_eq(store->cols[i].type) ? "" : "::pg_catalog.text");
+	return s.data;
+}
+
+/*
+ * ctids to delete: per row value as many as the delta takes away.  Where values have several images, copies with the very image
+ * come first; others only serve when a query's own choice of image was arbitrary (DISTINCT, group keys).
+ */
+static char *
+victims(PgtStore *store, const PgtTarget *target)
+{
+	char	   *keys = value_keys(store);
+
+	if (all_image_safe(store))
+		return psprintf("SELECT v.tid FROM (SELECT s.ctid AS tid, d.n, pg_catalog.row_number() OVER (PARTITION BY d.id) AS rn "
+						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM __pgt_delta d WHERE d.w < 0) d "
+						"JOIN %s s ON %s) v WHERE v.rn <= v.n", target->st, value_match(store));
+	return psprintf("SELECT r.tid FROM (SELECT q.tid, q.n, pg_catalog.row_number() OVER (PARTITION BY q.cls ORDER BY q.pref DESC) AS rn "
+					"FROM (SELECT v.tid, v.cls, pg_catalog.max(v.clsn) AS n, pg_catalog.max((v.image AND v.rn <= v.n)::pg_catalog.int4) AS pref "
+					"FROM (SELECT s.ctid AS tid, d.cls, d.clsn, d.n, %s AS image, "
+					"pg_catalog.row_number() OVER (PARTITION BY d.id, %s) AS rn "
+					"FROM (SELECT d.*, -d.w AS n, d.rid AS id, pg_catalog.min(d.rid) OVER (PARTITION BY %s) AS cls, "
+					"pg_catalog.sum(-d.w) OVER (PARTITION BY %s) AS clsn "
+					"FROM (SELECT d.*, pg_catalog.row_number() OVER () AS rid FROM __pgt_delta d WHERE d.w < 0) d) d "
+					"JOIN %s s ON %s) v GROUP BY v.tid, v.cls) q) r WHERE r.rn <= r.n",
+					image_match(store), image_match(store), keys, keys, target->st, value_match(store));
+}
+
+List *
+pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
+{
+	PgtStep    *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_delta", delta);
+	char	   *cols = pgt_columns("d", store->nvisible, 0);
+	List	   *steps;
+
+	net->skip_if_empty = true;
+	steps = list_make1(net);
+	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL,
+									psprintf("SELECT %s FROM __pgt_delta d", pgt_join2("d.w::pg_catalog.int4 AS w", cols))));
+	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
+									psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(%s))", target->st, victims(store, target))));
+	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
+											 target->st, pgt_store_columns(store, store->nvisible), cols)));
+	return steps;
+}
+
+/* --- keyed --- */
+
+char *
+pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *keys)
+{
+	if (keys == NULL)
+		return psprintf("(SELECT s.ctid AS tid, %s FROM %s s)", pgt_store_row(store, "o"), target->st);
+	return psprintf("(SELECT s.ctid AS tid, %s FROM %s k JOIN %s s ON %s)", pgt_store_row(store, "o"), keys, target->st,
+					pgt_store_key_match(store, "k"));
+}
+
+/* Keys of n and o are equal, in a form that a full join can hash or merge. */
+static char *
+key_join(PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int k = 0; k < store->agg->nkeys; k++)
+	{
+		int			col = store->keycols[k];
+
+		appendStringInfoString(&s, k > 0 ? " AND " : "");
+		if (store->agg->cols[k].notnull)
+			appendStringInfo(&s, "n.c%d %s o.o%d", col, pgt_type_operator(store->cols[col - 1].type, true), col);
+		else
+			appendStringInfo(&s, "ARRAY[n.c%d] OPERATOR(pg_catalog.=) ARRAY[o.o%d]", col, col);
+	}
+	return s.len == 0 ? "true" : s.data;
+}
+
+/* Columns first+1..last have equal images in c and o. */
+static char *
+unchanged(PgtStore *store, int first, int last)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = first; i < last; i++)
+		appendStringInfo(&s, "%s%s", s.len > 0 ? " AND " : "",
+						 same_image(&store->cols[i], psprintf("c.c%d", i + 1), psprintf("c.o%d", i + 1)));
+	return s.len == 0 ? "true" : s.data;
+}
+
+char *
+pgt_change_set(PgtStore *store, const char *n, const char *o)
+{
+	return psprintf("SELECT * FROM (SELECT c.*, NOT (%s) AS vis, NOT (%s) AS hid FROM ("
+					"SELECT CASE WHEN o.tid IS NULL THEN 'i' WHEN n.present IS NULL THEN 'd' ELSE 'u' END::\"char\" AS op, o.tid, %s, %s "
+					"FROM (SELECT n.*, true AS present FROM %s n) n FULL JOIN %s o ON %s) c) c "
+					"WHERE c.op <> 'u'::\"char\" OR c.vis OR c.hid",
+					unchanged(store, 0, store->nvisible), unchanged(store, store->nvisible, store->ncols),
+					numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store));
+}
+
+static char *
+set_list(PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->ncols; i++)
+		appendStringInfo(&s, "%s%s = h.c%d", i > 0 ? ", " : "", store->names[i], i + 1);
+	return s.data;
+}
+
+static char *
+own_delta(PgtStore *store)
+{
+	StringInfoData o;
+
+	initStringInfo(&o);
+	for (int i = 1; i <= store->nvisible; i++)
+		appendStringInfo(&o, ", h.o%d AS c%d", i, i);
+	return psprintf("SELECT (-1)::pg_catalog.int4 AS w%s FROM __pgt_chg h WHERE h.op = 'd'::\"char\" OR (h.op = 'u'::\"char\" AND h.vis) "
+					"UNION ALL SELECT 1, %s FROM __pgt_chg h WHERE h.op = 'i'::\"char\" OR (h.op = 'u'::\"char\" AND h.vis)",
+					o.data, pgt_columns("h", store->nvisible, 0));
+}
+
+List *
+pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes)
+{
+	PgtStep    *chg = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", changes);
+	List	   *steps;
+
+	chg->skip_if_empty = true;
+	steps = list_make1(chg);
+	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL, own_delta(store)));
+	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
+									psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM __pgt_chg h WHERE h.op = 'd'::\"char\"))",
+											 target->st)));
+	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
+									psprintf("UPDATE %s s SET %s FROM __pgt_chg h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
+											 target->st, set_list(store))));
+	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_chg h WHERE h.op = 'i'::\"char\"",
+											 target->st, pgt_store_columns(store, store->ncols), pgt_columns("h", store->ncols, 0))));
+	return steps;
+}

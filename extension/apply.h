@@ -1,0 +1,29 @@
+/*
+ * apply.h - programs: from a node's delta to the statements that change the ST.
+ */
+#ifndef PGT_APPLY_H
+#define PGT_APPLY_H
+
+#include "postgres.h"
+#include "delta.h"
+#include "program.h"
+#include "store.h"
+
+/* Programs for a bag: `delta` is a statement that yields c1..cn, w, netted by image. */
+extern List *pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta);
+
+/*
+ * Programs for a keyed ST: `changes` is a statement that yields the change set: op "char" ('i', 'd', 'u'), tid (ctid of the old
+ * row), c1..cm new storage columns, o1..om old ones, vis (visible columns differ).
+ */
+extern List *pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes);
+
+/* The change set between rows `n` (FROM item, c1..cm) and rows `o` (FROM item, tid, o1..om), matched by key. */
+extern char *pgt_change_set(PgtStore *store, const char *n, const char *o);
+
+/* "(SELECT ctid AS tid, columns AS o1..om FROM the ST s ...)" */
+extern char *pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *keys);
+
+extern PgtStep *pgt_step(PgtStepKind kind, PgtStepCount counts, const char *name, const char *sql);
+
+#endif /* PGT_APPLY_H */

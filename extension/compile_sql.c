@@ -1,0 +1,108 @@
+/*
+ * compile_sql.c - pgtrickle._compile(): what the compiler makes of a query, for tests and for explaining.
+ *
+ * Reads catalogs only.  One row per item: the view's properties, then the steps of the load, diff and delta programs for an ST
+ * of the given name.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "deparse.h"
+#include "view.h"
+
+PG_FUNCTION_INFO_V1(pgt_compile);
+
+typedef struct Out
+{
+	ReturnSetInfo *rsi;
+} Out;
+
+static void
+put(Out *out, const char *section, const char *kind, const char *name, const char *sql)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false, kind == NULL, name == NULL, sql == NULL};
+
+	values[0] = CStringGetTextDatum(section);
+	values[1] = kind == NULL ? (Datum) 0 : CStringGetTextDatum(kind);
+	values[2] = name == NULL ? (Datum) 0 : CStringGetTextDatum(name);
+	values[3] = sql == NULL ? (Datum) 0 : CStringGetTextDatum(sql);
+	tuplestore_putvalues(out->rsi->setResult, out->rsi->setDesc, values, nulls);
+}
+
+static void
+put_program(Out *out, const char *section, PgtProgram *program)
+{
+	static const char *const kinds[] = {"enr", "out", "dml"};
+	ListCell   *lc;
+
+	put(out, section, "strategy", program->strategy, NULL);
+	foreach(lc, program->steps)
+	{
+		PgtStep    *step = lfirst(lc);
+
+		put(out, section, psprintf("%s%s", kinds[step->kind], step->skip_if_empty ? "?" : ""), step->name, step->sql);
+	}
+}
+
+static void
+put_sources(Out *out, PgtView *view)
+{
+	for (int i = 0; i < view->nsources; i++)
+	{
+		StringInfoData s;
+		ListCell   *lc;
+
+		initStringInfo(&s);
+		foreach(lc, view->sources[i].attnums)
+			appendStringInfo(&s, "%s%d", foreach_current_index(lc) > 0 ? "," : "", lfirst_int(lc));
+		put(out, "view", "source", psprintf("%u", view->sources[i].relid), s.data);
+	}
+}
+
+static void
+put_view(Out *out, PgtView *view)
+{
+	ListCell   *lc;
+
+	put(out, "view", "query", NULL, view->query);
+	put(out, "view", "full_reason", NULL, view->full_reason);
+	put(out, "view", "full_hint", NULL, view->full_hint);
+	put_sources(out, view);
+	for (int i = 0; i < view->ncolumns; i++)
+		put(out, "view", view->columns[i].hidden ? "hidden" : "column", view->columns[i].name,
+			format_type_with_typemod(view->columns[i].type, view->columns[i].typmod));
+	foreach(lc, view->indexes)
+		put(out, "view", "index", NULL, lfirst(lc));
+	foreach(lc, view->notices)
+		put(out, "view", "notice", NULL, lfirst(lc));
+}
+
+/* _compile(query text, target text, changed int[]) -> setof (section, kind, name, sql) */
+Datum
+pgt_compile(PG_FUNCTION_ARGS)
+{
+	Out			out = {(ReturnSetInfo *) fcinfo->resultinfo};
+	PgtView    *view = pgt_view_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PgtTarget	target = {text_to_cstring(PG_GETARG_TEXT_PP(1)), InvalidOid};
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(2);
+	Datum	   *elems;
+	int			nelems;
+	Bitmapset  *changed = NULL;
+
+	InitMaterializedSRF(fcinfo, 0);
+	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &elems, NULL, &nelems);
+	for (int i = 0; i < nelems; i++)
+		changed = bms_add_member(changed, DatumGetInt32(elems[i]));
+	put_view(&out, view);
+	put(&out, "verify", NULL, NULL, pgt_view_verify_sql(view, &target));
+	put_program(&out, "load", pgt_view_load_program(view, &target));
+	put_program(&out, "diff", pgt_view_diff_program(view, &target));
+	if (view->full_reason == NULL && changed != NULL)
+		put_program(&out, "delta", pgt_view_delta_program(view, &target, changed));
+	return (Datum) 0;
+}

@@ -1,0 +1,132 @@
+/*
+ * delta.c - dispatch over operator kinds, and the bag operations that all delta rules share.
+ */
+#include "postgres.h"
+
+#include "delta.h"
+
+char *
+pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
+{
+	PgtStep    *step;
+	ListCell   *lc;
+
+	foreach(lc, cxt->steps)
+	{
+		step = lfirst(lc);
+		if (strcmp(step->sql, sql) == 0)
+			return step->name;
+	}
+	step = palloc0(sizeof(PgtStep));
+	step->kind = PGT_STEP_ENR;
+	step->name = psprintf("__pgt_%s%d", prefix, ++cxt->next);
+	step->sql = pstrdup(sql);
+	step->nestloop_off = false;
+	cxt->steps = lappend(cxt->steps, step);
+	return step->name;
+}
+
+PgtFrom
+pgt_net(const PgtCol *cols, int ncols, PgtFrom from)
+{
+	char	   *keys = pgt_image_keys(cols, ncols, "a1");
+
+	return psprintf("(SELECT %s FROM %s a1%s%s HAVING pg_catalog.sum(a1.w) <> 0)",
+					pgt_join2(pgt_image_values(cols, ncols, "a1"), "pg_catalog.sum(a1.w)::pg_catalog.int8 AS w"), from,
+					keys[0] ? " GROUP BY " : "", keys);
+}
+
+char *
+pgt_select_of(PgtFrom from)
+{
+	int			len = strlen(from);
+
+	return from[0] == '(' ? pnstrdup(from + 1, len - 2) : psprintf("SELECT * FROM %s", from);
+}
+
+PgtFrom
+pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	PgtFrom		d = pgt_delta(cxt, op);
+
+	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG)
+		return d; /* netted ENRs already */
+	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
+}
+
+/*
+ * A captured change may be undone by a later one of the same interval; a row that never was in any post state must not meet the
+ * query's expressions (1/x).  So sources are netted before anything is computed.
+ */
+static PgtFrom
+delta_scan(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "(SELECT ");
+	foreach(lc, op->attnums)
+		appendStringInfo(&s, "s.c%d AS c%d, ", lfirst_int(lc), foreach_current_index(lc) + 1);
+	appendStringInfo(&s, "s.w FROM __pgt_src%d s)", op->source);
+	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, s.data)));
+}
+
+static PgtFrom
+delta_union(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	StringInfoData s;
+	ListCell   *lc;
+	int			n = 0;
+
+	initStringInfo(&s);
+	foreach(lc, op->children)
+	{
+		PgtOp	   *child = lfirst(lc);
+		PgtFrom		d = pgt_delta(cxt, child);
+
+		if (d == NULL)
+			continue;
+		appendStringInfo(&s, "%sSELECT %s FROM %s d", n++ > 0 ? " UNION ALL " : "(",
+						 pgt_join2(pgt_columns("d", op->ncols, 0), "d.w"), d);
+	}
+	appendStringInfoChar(&s, ')');
+	return s.data;
+}
+
+PgtFrom
+pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	if (!pgt_op_changed(op, cxt->changed))
+		return NULL;
+	switch (op->kind)
+	{
+		case PGT_OP_SCAN:
+			return delta_scan(cxt, op);
+		case PGT_OP_SELECT:
+			return pgt_delta_select(cxt, op);
+		case PGT_OP_OUTER:
+			return pgt_delta_outer(cxt, op);
+		case PGT_OP_AGG:
+			return pgt_delta_agg(cxt, op);
+		case PGT_OP_UNION:
+			return delta_union(cxt, op);
+	}
+	return NULL;
+}
+
+bool
+pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, op->children)
+	{
+		if (pgt_op_changed(lfirst(lc), changed))
+			n++;
+		if (pgt_delta_too_wide(lfirst(lc), changed))
+			return true;
+	}
+	return op->kind == PGT_OP_SELECT && n > PGT_MAX_CHANGED_INPUTS;
+}

@@ -1,0 +1,54 @@
+/*
+ * delta.h - signed deltas of operator nodes, as SQL over the changes of the sources.
+ *
+ * A delta is a bag: columns c1..cn and a weight w (int8, never NULL; rows need not be netted).  Old states are never scanned:
+ * everything is post state and changes.  Steps that materialise intermediate bags are collected in the context.
+ */
+#ifndef PGT_DELTA_H
+#define PGT_DELTA_H
+
+#include "postgres.h"
+#include "deparse.h"
+#include "optree.h"
+#include "program.h"
+
+/* Inclusion-exclusion has 2^k - 1 terms for k changed inputs. */
+#define PGT_MAX_CHANGED_INPUTS 4
+
+typedef struct PgtDeltaCtx
+{
+	Bitmapset  *changed; /* sources that have changes */
+	List	   *steps;	 /* of PgtStep, ENRs only */
+	int			next;	 /* for names */
+} PgtDeltaCtx;
+
+/* One-line SQL of a FROM item, "name" or "(SELECT ...)". */
+typedef char *PgtFrom;
+
+/* The node's delta, or NULL when none of its sources changed. */
+extern PgtFrom pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op);
+
+/* As pgt_delta, netted by row image into an ENR. */
+extern PgtFrom pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op);
+
+/* "(SELECT ... GROUP BY image HAVING sum(w) <> 0)" */
+extern PgtFrom pgt_net(const PgtCol *cols, int ncols, PgtFrom from);
+
+/* A FROM item as a statement. */
+extern char *pgt_select_of(PgtFrom from);
+
+/* Make `sql` an ENR step, or reuse the step that has the same text; returns its name. */
+extern char *pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql);
+
+/* Post rows of `op` whose first nkeys columns are among those of ENR `keys` (distinct rows c1..c<nkeys>). */
+extern PgtFrom pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys);
+
+/* true when some node under `op` would need more than PGT_MAX_CHANGED_INPUTS changed inputs joined */
+extern bool pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed);
+
+/* per kind */
+extern PgtFrom pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op);
+extern PgtFrom pgt_delta_outer(PgtDeltaCtx *cxt, const PgtOp *op);
+extern PgtFrom pgt_delta_agg(PgtDeltaCtx *cxt, const PgtOp *op);
+
+#endif /* PGT_DELTA_H */

@@ -1,0 +1,281 @@
+/*
+ * deparse.c - SQL text of operator nodes: expressions by the server's own deparser, the rest by composition.
+ *
+ * Expressions are handed to deparse_expression over a made-up plan whose range table has one entry per input, columns c1..cn:
+ * quoting, casts, collations and operator qualification are then PostgreSQL's business.
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/plannodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+
+#include "deparse.h"
+
+int
+pgt_path_push(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+pgt_path_pop(int level)
+{
+	AtEOXact_GUC(true, level);
+}
+
+static List *
+deparse_context(List *inputs)
+{
+	PlannedStmt *stmt = makeNode(PlannedStmt);
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, inputs)
+	{
+		PgtOp	   *op = lfirst(lc);
+		RangeTblEntry *rte = makeNode(RangeTblEntry);
+		char	   *alias = psprintf("a%d", foreach_current_index(lc) + 1);
+		List	   *cols = NIL;
+
+		for (int i = 1; i <= op->ncols; i++)
+			cols = lappend(cols, makeString(psprintf("c%d", i)));
+		rte->rtekind = RTE_VALUES;
+		rte->eref = makeAlias(alias, cols);
+		rte->inFromCl = true;
+		stmt->rtable = lappend(stmt->rtable, rte);
+		names = lappend(names, alias);
+	}
+	return deparse_context_for_plan_tree(stmt, names);
+}
+
+/* The deparser prefers the names a Var was written with; ours have been renumbered since. */
+static bool
+forget_syntax(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		((Var *) node)->varnosyn = 0;
+		((Var *) node)->varattnosyn = 0;
+		return false;
+	}
+	return expression_tree_walker(node, forget_syntax, context);
+}
+
+char *
+pgt_expr(Node *expr, List *inputs)
+{
+	expr = copyObject(expr);
+	(void) forget_syntax(expr, NULL);
+	return deparse_expression(expr, deparse_context(inputs), true, false);
+}
+
+char *
+pgt_quals(List *quals, List *inputs)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	if (quals == NIL)
+		return NULL;
+	initStringInfo(&s);
+	foreach(lc, quals)
+		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " AND " : "", pgt_expr(lfirst(lc), inputs));
+	return s.data;
+}
+
+char *
+pgt_targets(List *targets, List *inputs)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, targets)
+		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), inputs),
+						 foreach_current_index(lc) + 1);
+	return s.data;
+}
+
+char *
+pgt_columns(const char *alias, int n, int offset)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&s, "%s%s.c%d AS c%d", i > 1 ? ", " : "", alias, i, i + offset);
+	return s.data;
+}
+
+char *
+pgt_join2(const char *a, const char *b)
+{
+	if (a == NULL || a[0] == '\0')
+		return pstrdup(b == NULL ? "" : b);
+	if (b == NULL || b[0] == '\0')
+		return pstrdup(a);
+	return psprintf("%s, %s", a, b);
+}
+
+/* --- post state --- */
+
+static char *
+post_scan(const PgtOp *op)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "SELECT ");
+	foreach(lc, op->attnums)
+		appendStringInfo(&s, "%st.%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "",
+						 quote_identifier(get_attname(op->relid, lfirst_int(lc), false)), foreach_current_index(lc) + 1);
+	appendStringInfo(&s, " FROM %s t",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(op->relid)), get_rel_name(op->relid)));
+	return s.data;
+}
+
+static char *
+post_select(const PgtOp *op)
+{
+	StringInfoData s;
+	ListCell   *lc;
+	char	   *quals = pgt_quals(op->quals, op->children);
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "SELECT %s", pgt_targets(op->targets, op->children));
+	foreach(lc, op->children)
+		appendStringInfo(&s, "%s(%s) a%d", foreach_current_index(lc) > 0 ? ", " : " FROM ", pgt_post(lfirst(lc)),
+						 foreach_current_index(lc) + 1);
+	if (quals != NULL)
+		appendStringInfo(&s, " WHERE %s", quals);
+	return s.data;
+}
+
+static char *
+post_outer(const PgtOp *op)
+{
+	PgtOp	   *l = pgt_op_child(op, 1);
+	PgtOp	   *r = pgt_op_child(op, 2);
+	char	   *quals = pgt_quals(op->quals, op->children);
+
+	return psprintf("SELECT %s FROM (%s) a1 %s JOIN (%s) a2 ON %s",
+					pgt_join2(pgt_columns("a1", l->ncols, 0), pgt_columns("a2", r->ncols, l->ncols)),
+					pgt_post(l), op->full ? "FULL" : "LEFT", pgt_post(r), quals == NULL ? "true" : quals);
+}
+
+char *
+pgt_aggregate(const PgtOp *op, const char *from, const char *more)
+{
+	StringInfoData s;
+	ListCell   *lc;
+	char	   *keys = pgt_columns("a1", op->nkeys, 0);
+	int			n = op->nkeys;
+
+	initStringInfo(&s);
+	foreach(lc, op->aggs)
+		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), op->children), ++n);
+	keys = pgt_join2(pgt_join2(keys, s.data), more);
+	resetStringInfo(&s);
+	appendStringInfo(&s, "SELECT %s FROM %s a1", keys, from);
+	for (int i = 1; i <= op->nkeys; i++)
+		appendStringInfo(&s, "%sa1.c%d", i == 1 ? " GROUP BY " : ", ", i);
+	if (op->scalar && op->aggs == NIL && (more == NULL || more[0] == '\0'))
+		appendStringInfoString(&s, " GROUP BY ()");
+	return s.data;
+}
+
+static char *
+post_union(const PgtOp *op)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, op->children)
+		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " UNION ALL " : "", pgt_post(lfirst(lc)));
+	return s.data;
+}
+
+char *
+pgt_post(const PgtOp *op)
+{
+	switch (op->kind)
+	{
+		case PGT_OP_SCAN:
+			return post_scan(op);
+		case PGT_OP_SELECT:
+			return post_select(op);
+		case PGT_OP_OUTER:
+			return post_outer(op);
+		case PGT_OP_AGG:
+			return pgt_aggregate(op, psprintf("(%s)", pgt_post(pgt_op_child(op, 1))), NULL);
+		case PGT_OP_UNION:
+			return post_union(op);
+	}
+	return NULL;
+}
+
+/* --- comparing rows --- */
+
+char *
+pgt_same(const PgtCol *col, const char *left, const char *right)
+{
+	char	   *eq;
+
+	if (!pgt_type_has_eq(col->type))
+		return psprintf("(%s::pg_catalog.text = %s::pg_catalog.text OR (%s IS NULL AND %s IS NULL))", left, right, left, right);
+	eq = pgt_type_operator(col->type, true);
+	if (col->notnull)
+		return psprintf("%s %s %s", left, eq, right);
+	if (type_is_rowtype(col->type))
+		return psprintf("ARRAY[%s] OPERATOR(pg_catalog.=) ARRAY[%s]", left, right);
+	return psprintf("(%s %s %s OR (%s IS NULL AND %s IS NULL))", left, eq, right, left, right);
+}
+
+char *
+pgt_image_keys(const PgtCol *cols, int ncols, const char *alias)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < ncols; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&s, ", ");
+		if (pgt_type_has_eq(cols[i].type))
+			appendStringInfo(&s, "%s.c%d", alias, i + 1);
+		if (!pgt_col_image_safe(&cols[i]))
+			appendStringInfo(&s, "%s%s.c%d::pg_catalog.text", pgt_type_has_eq(cols[i].type) ? ", " : "", alias, i + 1);
+	}
+	return s.data;
+}
+
+char *
+pgt_image_values(const PgtCol *cols, int ncols, const char *alias)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < ncols; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(&s, ", ");
+		if (pgt_type_has_eq(cols[i].type))
+			appendStringInfo(&s, "%s.c%d AS c%d", alias, i + 1, i + 1);
+		else
+			appendStringInfo(&s, "(%s.c%d::pg_catalog.text)::%s AS c%d", alias, i + 1, pgt_type_name(cols[i].type, cols[i].typmod),
+							 i + 1);
+	}
+	return s.data;
+}

@@ -1,0 +1,49 @@
+/*
+ * deparse.h - SQL text from operator nodes.
+ *
+ * All text is made and later executed under search_path "pg_catalog, pg_temp", so every other name is qualified.  Within one
+ * SELECT the inputs are called a1, a2, ... and their columns c1, c2, ...; a weighted row has a column w besides.
+ */
+#ifndef PGT_DEPARSE_H
+#define PGT_DEPARSE_H
+
+#include "postgres.h"
+#include "lib/stringinfo.h"
+#include "optree.h"
+
+/* An expression over `inputs` (PgtOps, the aliases a1..an). */
+extern char *pgt_expr(Node *expr, List *inputs);
+
+/* "e1 AND e2" of a list of conjuncts; NULL when there is none. */
+extern char *pgt_quals(List *quals, List *inputs);
+
+/* "<expr> AS c1, ..." */
+extern char *pgt_targets(List *targets, List *inputs);
+
+/* "prefix.c<from+1> AS c<to+1>, ..." for n columns; "" for none. */
+extern char *pgt_columns(const char *alias, int n, int offset);
+
+/* Post state: SELECT c1..cn of the node over the tables as they are. */
+extern char *pgt_post(const PgtOp *op);
+
+/* "SELECT keys, aggregates FROM <from> a1 GROUP BY keys" for an AGG node, with further output columns. */
+extern char *pgt_aggregate(const PgtOp *op, const char *from, const char *more);
+
+/* Comma-joined pieces; pieces may be empty or NULL. */
+extern char *pgt_join2(const char *a, const char *b);
+
+/* Run the body with the pinned search_path: level = pgt_path_push(); ...; pgt_path_pop(level). */
+extern int	pgt_path_push(void);
+extern void pgt_path_pop(int level);
+
+/*
+ * NULL-safe equality of column `col` between aliases: "=" where both sides are proven not NULL.  Types without equality compare
+ * by their text.
+ */
+extern char *pgt_same(const PgtCol *col, const char *left, const char *right);
+
+/* What rows are grouped by when only identical images may be merged, and the value to select for it. */
+extern char *pgt_image_keys(const PgtCol *cols, int ncols, const char *alias);
+extern char *pgt_image_values(const PgtCol *cols, int ncols, const char *alias);
+
+#endif /* PGT_DEPARSE_H */

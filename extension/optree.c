@@ -1,0 +1,414 @@
+/*
+ * optree.c - making, describing and pruning operator nodes, and what types mean for comparing rows.
+ *
+ * Pruning runs once, top down, after the tree is built: a node learns which of its columns anybody above uses, drops the
+ * others and renumbers the Vars of its own expressions by what its children kept.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "optree.h"
+
+PgtOp *
+pgt_op_make(PgtOpKind kind, int id, int ncols)
+{
+	PgtOp	   *op = palloc0(sizeof(PgtOp));
+
+	op->kind = kind;
+	op->id = id;
+	op->ncols = ncols;
+	op->cols = palloc0(sizeof(PgtCol) * Max(ncols, 1));
+	return op;
+}
+
+PgtOp *
+pgt_op_child(const PgtOp *op, int ordinal)
+{
+	return (PgtOp *) list_nth(op->children, ordinal - 1);
+}
+
+Var *
+pgt_op_var(const PgtOp *child, int ordinal, int col)
+{
+	const PgtCol *c = &child->cols[col - 1];
+
+	return makeVar(ordinal, col, c->type, c->typmod, c->collation, 0);
+}
+
+bool
+pgt_op_changed(const PgtOp *op, Bitmapset *changed)
+{
+	return bms_overlap(op->sources, changed);
+}
+
+/* Columns that a conjunct proves not NULL: direct arguments of strict operators. */
+static bool
+quals_prove_notnull(List *quals, const Var *var)
+{
+	ListCell   *lc;
+
+	foreach(lc, quals)
+	{
+		OpExpr	   *op = lfirst(lc);
+		ListCell   *arg;
+
+		if (!IsA(op, OpExpr) || !op_strict(op->opno))
+			continue;
+		foreach(arg, op->args)
+		{
+			Var		   *v = (Var *) lfirst(arg);
+
+			if (IsA(v, RelabelType))
+				v = (Var *) ((RelabelType *) v)->arg;
+			if (IsA(v, Var) && v->varno == var->varno && v->varattno == var->varattno)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+expr_notnull(const PgtOp *op, Node *expr)
+{
+	if (IsA(expr, Const))
+		return !((Const *) expr)->constisnull;
+	if (IsA(expr, Var))
+	{
+		Var		   *v = (Var *) expr;
+
+		return pgt_op_child(op, v->varno)->cols[v->varattno - 1].notnull || quals_prove_notnull(op->quals, v);
+	}
+	return false;
+}
+
+static void
+describe_expr(PgtCol *col, Node *expr, bool notnull)
+{
+	col->type = exprType(expr);
+	col->typmod = exprTypmod(expr);
+	col->collation = exprCollation(expr);
+	col->notnull = notnull;
+}
+
+static void
+describe_select(PgtOp *op)
+{
+	ListCell   *lc;
+	int			i = 0;
+
+	op->ncols = list_length(op->targets);
+	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	foreach(lc, op->targets)
+		describe_expr(&op->cols[i++], lfirst(lc), expr_notnull(op, lfirst(lc)));
+}
+
+static void
+describe_outer(PgtOp *op)
+{
+	PgtOp	   *l = pgt_op_child(op, 1);
+	PgtOp	   *r = pgt_op_child(op, 2);
+
+	op->ncols = l->ncols + r->ncols;
+	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	memcpy(op->cols, l->cols, sizeof(PgtCol) * l->ncols);
+	memcpy(op->cols + l->ncols, r->cols, sizeof(PgtCol) * r->ncols);
+	for (int i = op->full ? 0 : l->ncols; i < op->ncols; i++)
+		op->cols[i].notnull = false;
+}
+
+static void
+describe_agg(PgtOp *op)
+{
+	PgtOp	   *child = pgt_op_child(op, 1);
+	ListCell   *lc;
+	int			i = op->nkeys;
+
+	op->ncols = op->nkeys + list_length(op->aggs);
+	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	memcpy(op->cols, child->cols, sizeof(PgtCol) * op->nkeys);
+	foreach(lc, op->aggs)
+		describe_expr(&op->cols[i++], lfirst(lc), false);
+}
+
+static void
+describe_union(PgtOp *op)
+{
+	ListCell   *lc;
+	PgtOp	   *first = pgt_op_child(op, 1);
+
+	op->ncols = first->ncols;
+	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	memcpy(op->cols, first->cols, sizeof(PgtCol) * op->ncols);
+	foreach(lc, op->children)
+	{
+		PgtOp	   *child = lfirst(lc);
+
+		for (int i = 0; i < op->ncols; i++)
+		{
+			op->cols[i].notnull &= child->cols[i].notnull;
+			if (op->cols[i].typmod != child->cols[i].typmod)
+				op->cols[i].typmod = -1;
+		}
+	}
+}
+
+void
+pgt_op_describe(PgtOp *op)
+{
+	switch (op->kind)
+	{
+		case PGT_OP_SCAN:
+			break;
+		case PGT_OP_SELECT:
+			describe_select(op);
+			break;
+		case PGT_OP_OUTER:
+			describe_outer(op);
+			break;
+		case PGT_OP_AGG:
+			describe_agg(op);
+			break;
+		case PGT_OP_UNION:
+			describe_union(op);
+			break;
+	}
+}
+
+/* --- pruning --- */
+
+typedef struct PruneContext
+{
+	Bitmapset **used; /* per child ordinal: columns used */
+	int		  **newcol; /* per child ordinal: old column -> new column */
+} PruneContext;
+
+static bool
+collect_vars(Node *node, PruneContext *cxt)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *v = (Var *) node;
+
+		cxt->used[v->varno] = bms_add_member(cxt->used[v->varno], v->varattno);
+		return false;
+	}
+	return expression_tree_walker(node, collect_vars, cxt);
+}
+
+static Node *
+renumber_vars(Node *node, PruneContext *cxt)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *v = (Var *) copyObject(node);
+
+		v->varattno = cxt->newcol[v->varno][v->varattno];
+		return (Node *) v;
+	}
+	return expression_tree_mutator(node, renumber_vars, cxt);
+}
+
+static int *
+kept_numbers(Bitmapset *kept, int ncols)
+{
+	int		   *map = palloc0(sizeof(int) * (ncols + 1));
+	int			n = 0;
+
+	for (int i = 1; i <= ncols; i++)
+		if (bms_is_member(i, kept))
+			map[i] = ++n;
+	return map;
+}
+
+/* The members of list whose 1-based position, plus offset, is needed. */
+static List *
+keep_needed(List *list, Bitmapset *needed, int offset)
+{
+	List	   *out = NIL;
+	ListCell   *lc;
+
+	foreach(lc, list)
+		if (bms_is_member(offset + foreach_current_index(lc) + 1, needed))
+			out = lappend(out, lfirst(lc));
+	return out;
+}
+
+static void
+prune_scan(PgtOp *op, Bitmapset *needed)
+{
+	PgtCol	   *cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	List	   *attnums = NIL;
+	int			n = 0;
+
+	for (int i = 1; i <= op->ncols; i++)
+		if (bms_is_member(i, needed))
+		{
+			cols[n++] = op->cols[i - 1];
+			attnums = lappend_int(attnums, list_nth_int(op->attnums, i - 1));
+		}
+	op->attnums = attnums;
+	op->cols = cols;
+	op->ncols = n;
+}
+
+/* Narrow what the node keeps of its own output; children are told afterwards what the rest uses. */
+static void
+prune_own(PgtOp *op, Bitmapset *needed)
+{
+	if (op->kind == PGT_OP_SELECT)
+		op->targets = keep_needed(op->targets, needed, 0);
+	else if (op->kind == PGT_OP_AGG)
+		op->aggs = keep_needed(op->aggs, needed, op->nkeys);
+}
+
+static Bitmapset *
+child_needs(PgtOp *op, int ordinal, Bitmapset *needed, Bitmapset *used)
+{
+	int			offset = 0;
+	PgtOp	   *child = pgt_op_child(op, ordinal);
+
+	if (op->kind == PGT_OP_UNION)
+		return needed;
+	if (op->kind == PGT_OP_AGG && op->nkeys > 0)
+		return bms_add_range(used, 1, op->nkeys);
+	if (op->kind == PGT_OP_OUTER)
+	{
+		if (ordinal == 2)
+			offset = pgt_op_child(op, 1)->ncols;
+		for (int i = 1; i <= child->ncols; i++)
+			if (bms_is_member(offset + i, needed))
+				used = bms_add_member(used, i);
+	}
+	return used;
+}
+
+/*
+ * After this the node yields the needed columns only, in their old order.  The caller renumbers its references by the same rule,
+ * with one exception: an AGG keeps all its keys, an OUTER all columns its own quals use.
+ */
+static Bitmapset *
+prune_rec(PgtOp *op, Bitmapset *needed)
+{
+	int			nchildren = list_length(op->children);
+	PruneContext cxt;
+	Bitmapset  *kept = needed;
+	int			offset = 0;
+
+	if (op->kind == PGT_OP_SCAN)
+	{
+		prune_scan(op, needed);
+		return kept;
+	}
+	if (op->kind == PGT_OP_AGG && op->nkeys > 0)
+		kept = bms_add_range(bms_copy(needed), 1, op->nkeys);
+	prune_own(op, kept);
+	cxt.used = palloc0(sizeof(Bitmapset *) * (nchildren + 1));
+	cxt.newcol = palloc0(sizeof(int *) * (nchildren + 1));
+	collect_vars((Node *) op->targets, &cxt);
+	collect_vars((Node *) op->quals, &cxt);
+	collect_vars((Node *) op->aggs, &cxt);
+	if (op->kind == PGT_OP_OUTER)
+		kept = NULL;
+	for (int i = 1; i <= nchildren; i++)
+		cxt.used[i] = child_needs(op, i, needed, cxt.used[i]);
+	for (int i = 1; i <= nchildren; i++)
+	{
+		PgtOp	   *child = pgt_op_child(op, i);
+		int			ncols = child->ncols;
+		Bitmapset  *left = prune_rec(child, cxt.used[i]);
+
+		cxt.newcol[i] = kept_numbers(left, ncols);
+		if (op->kind == PGT_OP_OUTER)
+			for (int c = 1; c <= ncols; c++)
+				if (bms_is_member(c, left))
+					kept = bms_add_member(kept, offset + c);
+		offset += ncols;
+	}
+	op->targets = (List *) renumber_vars((Node *) op->targets, &cxt);
+	op->quals = (List *) renumber_vars((Node *) op->quals, &cxt);
+	op->aggs = (List *) renumber_vars((Node *) op->aggs, &cxt);
+	pgt_op_describe(op);
+	return kept;
+}
+
+void
+pgt_op_prune(PgtOp *op, Bitmapset *needed)
+{
+	prune_rec(op, needed);
+}
+
+/* --- types --- */
+
+bool
+pgt_type_has_eq(Oid type)
+{
+	return OidIsValid(lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr);
+}
+
+bool
+pgt_type_has_hash(Oid type)
+{
+	return pgt_type_has_eq(type) &&
+		OidIsValid(lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc);
+}
+
+bool
+pgt_type_has_order(Oid type)
+{
+	return OidIsValid(lookup_type_cache(type, TYPECACHE_LT_OPR)->lt_opr);
+}
+
+/* The btree opclass says whether equal values are bitwise equal; without one, they may not be. */
+bool
+pgt_col_image_safe(const PgtCol *col)
+{
+	TypeCacheEntry *tc = lookup_type_cache(col->type, TYPECACHE_BTREE_OPFAMILY);
+	Oid			proc;
+
+	if (!OidIsValid(tc->btree_opf))
+		return false;
+	proc = get_opfamily_proc(tc->btree_opf, tc->btree_opintype, tc->btree_opintype, BTEQUALIMAGE_PROC);
+	return OidIsValid(proc) &&
+		DatumGetBool(OidFunctionCall1Coll(proc, col->collation, ObjectIdGetDatum(tc->btree_opintype)));
+}
+
+char *
+pgt_type_operator(Oid type, bool equality)
+{
+	TypeCacheEntry *tc = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
+	Oid			opr = equality ? tc->eq_opr : tc->lt_opr;
+	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opr));
+	char	   *result;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "type %u has no default %s operator", type, equality ? "equality" : "ordering");
+	result = psprintf("OPERATOR(%s.%s)",
+					  quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tup))->oprnamespace)),
+					  NameStr(((Form_pg_operator) GETSTRUCT(tup))->oprname));
+	ReleaseSysCache(tup);
+	return result;
+}
+
+char *
+pgt_type_name(Oid type, int32 typmod)
+{
+	return format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}

@@ -1,0 +1,325 @@
+/*
+ * rules.c - the table of what is not (yet) maintained incrementally: predicate, name, hint.
+ *
+ * Two kinds of predicates: over one query level, and over one expression node.  The first rule that applies anywhere names the
+ * reason; explain_st and the NOTICE at creation print it.  Functions are judged here too, since they hide in operators, casts and
+ * views: VOLATILE ones are an error unless the policy says otherwise, clock functions and user-defined STABLE ones are rules.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/sysattr.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "analyze.h"
+#include "compat.h"
+#include "guc.h"
+
+typedef struct QueryRule
+{
+	bool		(*applies) (Query *query);
+	const char *name;
+	const char *hint;
+} QueryRule;
+
+typedef struct EntryRule
+{
+	bool		(*applies) (RangeTblEntry *rte);
+	const char *name;
+	const char *hint;
+} EntryRule;
+
+/* --- one query level --- */
+
+static bool
+is_recursive(Query *q)
+{
+	return q->hasRecursive;
+}
+
+static bool
+has_sublinks(Query *q)
+{
+	return q->hasSubLinks;
+}
+
+static bool
+has_windows(Query *q)
+{
+	return q->hasWindowFuncs;
+}
+
+static bool
+has_limit(Query *q)
+{
+	return q->limitCount != NULL || q->limitOffset != NULL;
+}
+
+static bool
+has_distinct_on(Query *q)
+{
+	return q->hasDistinctOn;
+}
+
+static bool
+has_grouping_sets(Query *q)
+{
+	return q->groupingSets != NIL;
+}
+
+static bool
+has_srf(Query *q)
+{
+	return q->hasTargetSRFs;
+}
+
+static bool
+has_row_marks(Query *q)
+{
+	return q->rowMarks != NIL;
+}
+
+static bool
+setop_is_other_than_union(Node *node)
+{
+	SetOperationStmt *op = (SetOperationStmt *) node;
+
+	if (node == NULL || !IsA(node, SetOperationStmt))
+		return false;
+	return op->op != SETOP_UNION || setop_is_other_than_union(op->larg) || setop_is_other_than_union(op->rarg);
+}
+
+static bool
+has_intersect_except(Query *q)
+{
+	return setop_is_other_than_union(q->setOperations);
+}
+
+static bool
+is_lateral(Query *q)
+{
+	return contain_vars_of_level((Node *) q, 1);
+}
+
+static const QueryRule query_rules[] = {
+	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes."},
+	{has_sublinks, "a subquery in an expression", "Rewrite the subquery as a join if it can be one."},
+	{has_windows, "a window function", "Move the window function to the queries that read the stream table."},
+	{has_limit, "LIMIT or OFFSET", "Keep all rows and apply LIMIT when reading the stream table."},
+	{has_distinct_on, "DISTINCT ON", "Use GROUP BY with min or max where that says the same."},
+	{has_grouping_sets, "GROUPING SETS, ROLLUP or CUBE", "Write one GROUP BY per grouping and join them by UNION ALL."},
+	{has_srf, "a set-returning function in the select list", "Expand the set when reading the stream table."},
+	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows."},
+	{has_intersect_except, "INTERSECT or EXCEPT", "Rewrite it as a join with GROUP BY."},
+	{is_lateral, "LATERAL or a correlated subquery", "Rewrite it as a plain join if it can be one."},
+};
+
+/* --- one range table entry --- */
+
+static bool
+is_only(RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_RELATION && !rte->inh && has_subclass(rte->relid);
+}
+
+static bool
+is_sampled(RangeTblEntry *rte)
+{
+	return rte->tablesample != NULL;
+}
+
+static bool
+is_function(RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_FUNCTION || rte->rtekind == RTE_TABLEFUNC;
+}
+
+static bool
+is_foreign_kind(RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_NAMEDTUPLESTORE;
+}
+
+static const EntryRule entry_rules[] = {
+	{is_only, "ONLY on a table with children", "Read the whole inheritance tree, or accept full refreshes."},
+	{is_sampled, "TABLESAMPLE", "A sample has no single answer; filter by a condition instead."},
+	{is_function, "a function in FROM", "Put the function's result into a table and read that."},
+	{is_foreign_kind, "a transition table", NULL},
+};
+
+/* --- the walk --- */
+
+typedef struct RuleContext
+{
+	PgtFindings *findings;
+	Query	   *query; /* the level being walked */
+} RuleContext;
+
+static void
+not_incremental(RuleContext *cxt, const char *name, const char *hint)
+{
+	if (cxt->findings->full_reason != NULL)
+		return;
+	cxt->findings->full_reason = name;
+	cxt->findings->full_hint = hint;
+}
+
+/* Functions whose answer moves with the clock of the transaction. */
+static bool
+is_clock_function(Oid funcid)
+{
+	return funcid == F_NOW || funcid == F_STATEMENT_TIMESTAMP || funcid == F_TRANSACTION_TIMESTAMP ||
+		funcid == F_AGE_TIMESTAMPTZ || funcid == F_AGE_TIMESTAMP;
+}
+
+/* pg_catalog's STABLE functions run under pinned settings, except those that look at the session or the catalogs. */
+static bool
+reads_session(const char *name, int nargs)
+{
+	static const char *const prefixes[] = {"pg_", "has_", "txid_", "inet_", "to_reg", "current_", "row_security_", "obj_desc",
+		"col_desc", "shobj_desc", "table_to_", "query_to_", "schema_to_", "database_to_", "cursor_to_", "ts_stat", "ts_rewrite"};
+
+	if (nargs == 0)
+		return true;
+	for (int i = 0; i < lengthof(prefixes); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+static void
+refuse_volatile(RuleContext *cxt, const char *name)
+{
+	if (pgt_guc_volatile_function_policy == PGT_VOLATILE_REJECT)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("function %s is VOLATILE and cannot be used in a stream table", name),
+						errdetail("Its result may change without any change of the tables that the query reads."),
+						errhint("Use a function that is STABLE or IMMUTABLE, or see pg_trickle.volatile_function_policy.")));
+	if (pgt_guc_volatile_function_policy == PGT_VOLATILE_WARN)
+		cxt->findings->notices = lappend(cxt->findings->notices,
+										 psprintf("function %s is VOLATILE: the stream table may differ from its query", name));
+	not_incremental(cxt, psprintf("VOLATILE function %s", name), "Use a function that is STABLE or IMMUTABLE.");
+}
+
+static bool
+check_function(Oid funcid, void *context)
+{
+	RuleContext *cxt = context;
+	HeapTuple	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Form_pg_proc proc;
+	char	   *name;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for function %u", funcid);
+	proc = (Form_pg_proc) GETSTRUCT(tup);
+	name = pstrdup(NameStr(proc->proname));
+	cxt->findings->functions = list_append_unique_oid(cxt->findings->functions, funcid);
+	if (proc->provolatile == PROVOLATILE_VOLATILE)
+		refuse_volatile(cxt, name);
+	else if (proc->provolatile == PROVOLATILE_STABLE)
+	{
+		if (is_clock_function(funcid))
+			not_incremental(cxt, psprintf("clock function %s", name), "Filter by the clock when reading the stream table.");
+		else if (proc->pronamespace != PG_CATALOG_NAMESPACE && pgt_guc_volatile_function_policy == PGT_VOLATILE_REJECT)
+			not_incremental(cxt, psprintf("user-defined STABLE function %s", name),
+							"Declare the function IMMUTABLE if it reads no table, or set pg_trickle.volatile_function_policy.");
+		else if (proc->pronamespace == PG_CATALOG_NAMESPACE && reads_session(name, proc->pronargs))
+			not_incremental(cxt, psprintf("function %s, whose result depends on the session", name),
+							"Call the function when reading the stream table.");
+	}
+	ReleaseSysCache(tup);
+	return false;
+}
+
+static void
+check_value_function(RuleContext *cxt, SQLValueFunction *f)
+{
+	if (f->op <= SVFOP_LOCALTIMESTAMP_N)
+		not_incremental(cxt, "a clock function such as CURRENT_TIMESTAMP", "Filter by the clock when reading the stream table.");
+}
+
+static bool
+is_virtual_column(Oid relid, AttrNumber attnum)
+{
+	HeapTuple	tup = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
+	bool		result;
+
+	if (!HeapTupleIsValid(tup))
+		return false;
+	result = pgt_attribute_is_virtual((Form_pg_attribute) GETSTRUCT(tup));
+	ReleaseSysCache(tup);
+	return result;
+}
+
+static void
+check_var(RuleContext *cxt, Var *v)
+{
+	RangeTblEntry *rte;
+
+	if (v->varlevelsup > 0)
+		return;
+	rte = rt_fetch(v->varno, cxt->query->rtable);
+	if (v->varattno == 0)
+		not_incremental(cxt, "a whole-row reference", "Name the columns.");
+	else if (v->varattno < 0)
+		not_incremental(cxt, "a system column", "System columns such as ctid or tableoid are no data; use a column of the table.");
+	else if (rte->rtekind == RTE_RELATION && is_virtual_column(rte->relid, v->varattno))
+		not_incremental(cxt, "a virtual generated column", "Make the generated column STORED, or repeat its expression.");
+}
+
+static bool rule_walker(Node *node, RuleContext *cxt);
+
+static void
+check_level(RuleContext *cxt, Query *query)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < lengthof(query_rules); i++)
+		if (query_rules[i].applies(query))
+			not_incremental(cxt, query_rules[i].name, query_rules[i].hint);
+	foreach(lc, query->rtable)
+		for (int i = 0; i < lengthof(entry_rules); i++)
+			if (entry_rules[i].applies(lfirst(lc)))
+				not_incremental(cxt, entry_rules[i].name, entry_rules[i].hint);
+}
+
+static bool
+rule_walker(Node *node, RuleContext *cxt)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		RuleContext level = {cxt->findings, (Query *) node};
+
+		check_level(&level, (Query *) node);
+		return query_tree_walker((Query *) node, rule_walker, &level, 0);
+	}
+	if (IsA(node, Var))
+		check_var(cxt, (Var *) node);
+	else if (IsA(node, SQLValueFunction))
+		check_value_function(cxt, (SQLValueFunction *) node);
+	else if (IsA(node, NextValueExpr))
+		refuse_volatile(cxt, "nextval");
+	check_functions_in_node(node, check_function, cxt);
+	return expression_tree_walker(node, rule_walker, cxt);
+}
+
+void
+pgt_rules_apply(Query *query, PgtFindings *findings)
+{
+	RuleContext cxt = {findings, query};
+
+	rule_walker((Node *) query, &cxt);
+}

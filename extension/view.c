@@ -1,0 +1,419 @@
+/*
+ * view.c - the compiler's surface: text -> PgtView, and the programs that maintain it.
+ *
+ * A view holds the operator tree and the storage plan made from it; both live as long as the view.  Programs are made on demand
+ * for one set of changed sources.  Everything here runs under a pinned search_path once the text has been analysed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_relation.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+
+#include "analyze.h"
+#include "apply.h"
+#include "catalog.h"
+#include "compat.h"
+#include "view.h"
+
+/* --- sources --- */
+
+typedef struct SourceContext
+{
+	List	   *sources; /* of PgtViewSource */
+} SourceContext;
+
+static PgtViewSource *
+source_of(SourceContext *cxt, Oid relid)
+{
+	ListCell   *lc;
+	PgtViewSource *src;
+
+	foreach(lc, cxt->sources)
+	{
+		src = lfirst(lc);
+		if (src->relid == relid)
+			return src;
+	}
+	src = palloc0(sizeof(PgtViewSource));
+	src->relid = relid;
+	cxt->sources = lappend(cxt->sources, src);
+	return src;
+}
+
+/* Exactly the columns that the pruned tree reads. */
+static void
+sources_of_tree(SourceContext *cxt, PgtOp *op)
+{
+	ListCell   *lc;
+
+	if (op->kind == PGT_OP_SCAN)
+	{
+		PgtViewSource *src = source_of(cxt, op->relid);
+
+		foreach(lc, op->attnums)
+			src->attnums = list_append_unique_int(src->attnums, lfirst_int(lc));
+	}
+	foreach(lc, op->children)
+		sources_of_tree(cxt, lfirst(lc));
+}
+
+/* Without a tree: what the parser marked as read. */
+static void
+sources_of_entry(SourceContext *cxt, Query *query, RangeTblEntry *rte)
+{
+	PgtViewSource *src = source_of(cxt, rte->relid);
+	Relation	rel = table_open(rte->relid, AccessShareLock);
+	Bitmapset  *read = pgt_rte_selected_cols(query, rte);
+	bool		all = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read);
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		if (!att->attisdropped && (all || bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, read)))
+			src->attnums = list_append_unique_int(src->attnums, att->attnum);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+static bool
+sources_walker(Node *node, SourceContext *cxt)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+
+		foreach(lc, query->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+
+			/* views' subqueries keep entries for OLD and NEW that nothing reads */
+			if (rte->rtekind == RTE_RELATION && get_rel_relkind(rte->relid) != RELKIND_VIEW)
+				sources_of_entry(cxt, query, rte);
+		}
+		return query_tree_walker(query, sources_walker, cxt, 0);
+	}
+	return expression_tree_walker(node, sources_walker, cxt);
+}
+
+static int
+compare_sources(const ListCell *a, const ListCell *b)
+{
+	Oid			x = ((PgtViewSource *) lfirst(a))->relid;
+	Oid			y = ((PgtViewSource *) lfirst(b))->relid;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+static int
+first_live_column(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	int			result = 1;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
+		{
+			result = i + 1;
+			break;
+		}
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static int
+compare_ints(const ListCell *a, const ListCell *b)
+{
+	return lfirst_int(a) - lfirst_int(b);
+}
+
+static void
+set_sources(PgtView *view, SourceContext *cxt)
+{
+	ListCell   *lc;
+
+	list_sort(cxt->sources, compare_sources);
+	view->nsources = list_length(cxt->sources);
+	view->sources = palloc0(sizeof(PgtViewSource) * Max(view->nsources, 1));
+	foreach(lc, cxt->sources)
+	{
+		PgtViewSource *src = &view->sources[foreach_current_index(lc)];
+		PgtStreamTable *st;
+
+		*src = *(PgtViewSource *) lfirst(lc);
+		if (src->attnums == NIL)
+			src->attnums = list_make1_int(first_live_column(src->relid));
+		list_sort(src->attnums, compare_ints);
+		st = pgt_st_by_relid(src->relid);
+		src->is_stream_table = st != NULL;
+		src->pgt_id = st == NULL ? 0 : st->id;
+	}
+}
+
+/* Scans learn their source's number, every node the sources below it. */
+static void
+number_sources(PgtView *view, PgtOp *op)
+{
+	ListCell   *lc;
+
+	if (op->kind == PGT_OP_SCAN)
+	{
+		for (int i = 0; i < view->nsources; i++)
+			if (view->sources[i].relid == op->relid)
+				op->source = i;
+		op->sources = bms_make_singleton(op->source);
+	}
+	foreach(lc, op->children)
+	{
+		number_sources(view, lfirst(lc));
+		op->sources = bms_union(op->sources, ((PgtOp *) lfirst(lc))->sources);
+	}
+}
+
+/* --- compile --- */
+
+static PgtStore *
+store_of(PgtView *view)
+{
+	return (PgtStore *) view->tree;
+}
+
+static List *
+column_names(Query *query)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			names = lappend(names, ((TargetEntry *) lfirst(lc))->resname);
+	return names;
+}
+
+static PgtCol *
+query_columns(Query *query)
+{
+	PgtCol	   *cols = palloc0(sizeof(PgtCol) * list_length(query->targetList));
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		Node	   *e = (Node *) tle->expr;
+
+		if (!tle->resjunk)
+			cols[n++] = (PgtCol){exprType(e), exprTypmod(e), exprCollation(e), false};
+	}
+	return cols;
+}
+
+static void
+set_columns(PgtView *view, PgtStore *store)
+{
+	view->ncolumns = store->ncols;
+	view->columns = palloc0(sizeof(PgtViewColumn) * store->ncols);
+	for (int i = 0; i < store->ncols; i++)
+		view->columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
+			i >= store->nvisible};
+}
+
+/* "SELECT c1.. " of the canonical query, by its own column names. */
+static char *
+query_rows(PgtView *view, PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->nvisible; i++)
+		appendStringInfo(&s, "%sq.%s AS c%d", i > 0 ? ", " : "", store->names[i], i + 1);
+	return psprintf("SELECT %s FROM (%s) q", s.data, view->query);
+}
+
+static void
+compile_incremental(PgtView *view, Query *query)
+{
+	PgtOp	   *root = pgt_build_tree(query);
+	SourceContext cxt = {NIL};
+
+	sources_of_tree(&cxt, root);
+	set_sources(view, &cxt);
+	number_sources(view, root);
+	view->tree = pgt_store_plan(root, column_names(query));
+	view->keyed = store_of(view)->kind != PGT_STORE_BAG;
+	view->load_query = pgt_store_load(store_of(view));
+}
+
+static void
+compile_plain(PgtView *view, Query *query)
+{
+	SourceContext cxt = {NIL};
+
+	sources_walker((Node *) query, &cxt);
+	set_sources(view, &cxt);
+	view->tree = pgt_store_plain(query_columns(query), column_names(query));
+	view->load_query = query_rows(view, store_of(view));
+}
+
+PgtView *
+pgt_view_compile(const char *text)
+{
+	PgtView    *view = palloc0(sizeof(PgtView));
+	PgtFindings found = {NULL};
+	Query	   *query = pgt_analyze_text(text);
+	int			level;
+
+	pgt_rules_apply(query, &found);
+	pgt_canonicalise(query, &found);
+	level = pgt_path_push();
+	view->query = pg_get_querydef(copyObject(query), false);
+	view->full_reason = found.full_reason == NULL ? NULL : pstrdup(found.full_reason);
+	view->full_hint = found.full_hint == NULL ? NULL : pstrdup(found.full_hint);
+	view->notices = found.notices;
+	view->functions = found.functions;
+	if (view->full_reason == NULL)
+		compile_incremental(view, query);
+	else
+		compile_plain(view, query);
+	set_columns(view, store_of(view));
+	view->indexes = pgt_store_indexes(store_of(view));
+	pgt_path_pop(level);
+	return view;
+}
+
+/* --- programs --- */
+
+static PgtProgram *
+make_program(const char *strategy, List *steps)
+{
+	PgtProgram *program = palloc(sizeof(PgtProgram));
+
+	program->strategy = strategy;
+	program->steps = steps;
+	return program;
+}
+
+static PgtProgram *
+bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+{
+	PgtFrom		d = pgt_delta(cxt, store->root);
+	List	   *apply = pgt_apply_bag(store, target, pgt_select_of(pgt_net(store->root->cols, store->nvisible, d)));
+
+	return make_program("bag", list_concat(cxt->steps, apply));
+}
+
+/* Touched keys from the delta of AGG's input, their groups from post state, compared with the stored rows. */
+static PgtProgram *
+groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+{
+	PgtOp	   *agg = store->agg;
+	PgtOp	   *child = pgt_op_child(agg, 1);
+	char	   *d = pgt_delta_netted(cxt, child);
+	char	   *keys = NULL;
+	char	   *rows;
+
+	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
+	if (agg->nkeys > 0)
+		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), d));
+	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(child, agg->nkeys, keys)));
+	return make_program("groups", list_concat(cxt->steps,
+											  pgt_apply_keyed(store, target,
+															  pgt_change_set(store, rows, pgt_old_rows(store, target, keys)))));
+}
+
+PgtProgram *
+pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *changed)
+{
+	PgtStore   *store = store_of(view);
+	PgtDeltaCtx cxt = {changed};
+	PgtProgram *program;
+	int			level;
+
+	if (view->full_reason != NULL)
+		elog(ERROR, "no delta program for a query that is not incremental: %s", view->full_reason);
+	if (!pgt_op_changed(store->root, changed))
+		return make_program("none", NIL);
+	if (pgt_delta_too_wide(store->root, changed))
+		return pgt_view_diff_program(view, target);
+	level = pgt_path_push();
+	if (store->kind == PGT_STORE_BAG)
+		program = bag_delta(store, target, &cxt);
+	else
+		program = groups_delta(store, target, &cxt);
+	pgt_path_pop(level);
+	return program;
+}
+
+/* The query's rows and the ST's rows negated, netted: what has to change. */
+static char *
+bag_difference(PgtView *view, PgtStore *store, const PgtTarget *target)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->nvisible; i++)
+		appendStringInfo(&s, "s.%s AS c%d, ", store->names[i], i + 1);
+	return pgt_select_of(pgt_net(store->cols, store->nvisible,
+								 psprintf("(SELECT q.*, 1 AS w FROM (%s) q UNION ALL SELECT %s -1 AS w FROM %s s)",
+										  view->load_query, s.data, target->st)));
+}
+
+PgtProgram *
+pgt_view_diff_program(PgtView *view, const PgtTarget *target)
+{
+	PgtStore   *store = store_of(view);
+	int			level = pgt_path_push();
+	List	   *steps;
+
+	if (store->kind == PGT_STORE_BAG)
+		steps = pgt_apply_bag(store, target, bag_difference(view, store, target));
+	else
+		steps = pgt_apply_keyed(store, target,
+								pgt_change_set(store, psprintf("(%s)", view->load_query), pgt_old_rows(store, target, NULL)));
+	pgt_path_pop(level);
+	return make_program("diff", steps);
+}
+
+PgtProgram *
+pgt_view_load_program(PgtView *view, const PgtTarget *target)
+{
+	PgtStore   *store = store_of(view);
+
+	return make_program("load", list_make1(pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+													psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", target->st,
+															 pgt_store_columns(store, store->ncols),
+															 pgt_columns("q", store->ncols, 0), view->load_query))));
+}
+
+char *
+pgt_view_verify_sql(PgtView *view, const PgtTarget *target)
+{
+	PgtStore   *store = store_of(view);
+	StringInfoData st;
+	StringInfoData keys;
+
+	initStringInfo(&st);
+	initStringInfo(&keys);
+	for (int i = 0; i < store->nvisible; i++)
+	{
+		appendStringInfo(&st, "s.%s AS c%d, ", store->names[i], i + 1);
+		appendStringInfo(&keys, "%sb.c%d%s", i > 0 ? ", " : "", i + 1,
+						 pgt_type_has_eq(store->cols[i].type) ? "" : "::pg_catalog.text");
+	}
+	return psprintf("SELECT coalesce(pg_catalog.sum(n.w) FILTER (WHERE n.w > 0), 0)::pg_catalog.int8 AS missing, "
+					"coalesce(-pg_catalog.sum(n.w) FILTER (WHERE n.w < 0), 0)::pg_catalog.int8 AS extra FROM ("
+					"SELECT pg_catalog.sum(b.w) AS w FROM (SELECT q.*, 1 AS w FROM (%s) q UNION ALL SELECT %s -1 AS w FROM %s s) b "
+					"GROUP BY %s) n",
+					query_rows(view, store), st.data, target->st, keys.data);
+}

@@ -1,0 +1,3 @@
+-- What the compiler makes of a query: for tests, and for people who want to see.  Reads catalogs only.
+CREATE FUNCTION pgtrickle._compile(query text, target text, changed int[], OUT section text, OUT kind text, OUT name text, OUT sql text)
+RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgt_compile';

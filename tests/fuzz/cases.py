@@ -1,0 +1,111 @@
+"""Named regressions: the wrong readings of delta rules that concern the operators we have, and others found by the search."""
+
+CASES = {
+    'outer join is no factor of a product': {   # R = {1}, S = {} -> S = {1}: -(1, NULL) must come
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1)"],
+        'query': 'SELECT a.k AS l, b.k AS r FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k',
+        'transactions': [["INSERT INTO f.t3 (id, k) VALUES (1, 1)"], ["DELETE FROM f.t3"],
+                         ["INSERT INTO f.t1 (k) VALUES (2)", "INSERT INTO f.t3 (k) VALUES (2), (1)"],
+                         ["UPDATE f.t1 SET k = 3 WHERE k = 2", "UPDATE f.t3 SET k = 3 WHERE k = 2"]],
+    },
+    'non-equi condition touches rows of other keys': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (5), (9), (12)"],
+        'query': 'SELECT a.k AS l, b.k AS r FROM f.t1 a LEFT JOIN f.t3 b ON a.k < b.k',
+        'transactions': [["INSERT INTO f.t3 (k) VALUES (9)"], ["UPDATE f.t3 SET k = 4"], ["DELETE FROM f.t3"]],
+    },
+    'old group reached by neither post state': {
+        'setup': ["INSERT INTO f.t1 (id, k, s) VALUES (1, 1, 'old'), (2, 2, 'other')", "INSERT INTO f.t3 (id, k) VALUES (10, 1)"],
+        'query': "SELECT c.s, count(DISTINCT o.id) AS n, string_agg(c.s, ',') AS l FROM f.t3 o JOIN f.t1 c ON o.k = c.id GROUP BY c.s",
+        'transactions': [["UPDATE f.t3 SET k = 2", "UPDATE f.t1 SET s = 'new' WHERE id = 1"]],
+    },
+    'padded row has a group': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1)", "INSERT INTO f.t3 (k, s) VALUES (1, 'x')"],
+        'query': 'SELECT b.s, count(*) AS n, sum(b.v) AS v FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k GROUP BY b.s',
+        'transactions': [["DELETE FROM f.t3"], ["INSERT INTO f.t3 (k, s, v) VALUES (1, 'y', 3)"]],
+    },
+    'nested aggregate shrinks the group it left': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (1), (1), (2), (2), (2)"],
+        'query': 'SELECT n, count(*) AS m FROM (SELECT k, count(*) AS n FROM f.t1 GROUP BY k) q GROUP BY n',
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (1)"], ["DELETE FROM f.t1 WHERE k = 2"], ["DELETE FROM f.t1"]],
+    },
+    'both sides of a join change': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1)", "INSERT INTO f.t3 (id, k) VALUES (1, 1), (2, 2)"],
+        'query': 'SELECT a.id AS l, b.id AS r FROM f.t1 a JOIN f.t3 b ON a.k = b.k',
+        'transactions': [["UPDATE f.t1 SET k = 2 WHERE id = 1", "DELETE FROM f.t3 WHERE k = 1"],
+                         ["INSERT INTO f.t1 (id, k) VALUES (7, 7)", "INSERT INTO f.t3 (id, k) VALUES (7, 7)"]],
+    },
+    'full join, both sides inserted': {
+        'setup': [],
+        'query': 'SELECT a.k AS l, b.k AS r FROM f.t1 a FULL JOIN f.t3 b ON a.k = b.k',
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (1)", "INSERT INTO f.t3 (k) VALUES (1)"], ["DELETE FROM f.t1"],
+                         ["DELETE FROM f.t3", "INSERT INTO f.t1 (k) VALUES (1), (NULL)"], ["INSERT INTO f.t3 (k) VALUES (NULL), (1)"]],
+    },
+    'group by coalesce over a full join': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1)"],
+        'query': 'SELECT coalesce(a.k, b.k) AS k, sum(a.v) AS av, sum(b.v) AS bv FROM f.t1 a FULL JOIN f.t3 b ON a.k = b.k GROUP BY coalesce(a.k, b.k)',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 5), (2, 6)"], ["DELETE FROM f.t1"], ["DELETE FROM f.t3"]],
+    },
+    'self-join': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1), (2, 1)"],
+        'query': 'SELECT a.id AS l, b.id AS r FROM f.t1 a JOIN f.t1 b ON a.k = b.k AND a.id < b.id',
+        'transactions': [["INSERT INTO f.t1 (id, k) VALUES (3, 1), (0, 1)"], ["UPDATE f.t1 SET k = 2 WHERE id IN (1, 3)"],
+                         ["DELETE FROM f.t1 WHERE id = 3"]],
+    },
+    'sum over padded rows only is NULL': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1)", "INSERT INTO f.t3 (k, v) VALUES (1, 5)"],
+        'query': 'SELECT a.k, sum(b.v) AS s, avg(b.v) AS m, count(b.v) AS n FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k GROUP BY a.k',
+        'transactions': [["DELETE FROM f.t3"], ["INSERT INTO f.t3 (k, v) VALUES (1, NULL)"]],
+    },
+    'scalar aggregate keeps its row': {
+        'setup': ["INSERT INTO f.t1 (v) VALUES (1)"],
+        'query': 'SELECT count(*) AS n, sum(v) AS s, max(v) AS m FROM f.t1',
+        'transactions': [["DELETE FROM f.t1"], ["INSERT INTO f.t1 (v) VALUES (4)"]],
+    },
+    'NULL group key': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (NULL, 1), (NULL, 2), (1, 1)"],
+        'query': 'SELECT k, count(*) AS n, sum(v) AS s FROM f.t1 GROUP BY k',
+        'transactions': [["DELETE FROM f.t1 WHERE v = 1"], ["DELETE FROM f.t1"]],
+    },
+    'extremum deleted': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 9), (1, 9), (2, 3)"],
+        'query': 'SELECT k, max(v) AS hi, min(v) AS lo FROM f.t1 GROUP BY k',
+        'transactions': [["DELETE FROM f.t1 WHERE v = 9"], ["INSERT INTO f.t1 (k, v) VALUES (1, 100)", "DELETE FROM f.t1 WHERE v = 100"],
+                         ["UPDATE f.t1 SET v = 0 WHERE k = 2"]],
+    },
+    'sum of a CASE whose condition changed': {
+        'setup': ["INSERT INTO f.t1 (k, v, b) VALUES (1, 5, true), (1, 7, false)"],
+        'query': 'SELECT k, sum(CASE WHEN b THEN v ELSE 0 END) AS s FROM f.t1 GROUP BY k',
+        'transactions': [["UPDATE f.t1 SET b = NOT b"]],
+    },
+    'threshold crossed by HAVING': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 50), (2, 200)"],
+        'query': 'SELECT k, sum(v) AS s FROM f.t1 GROUP BY k HAVING sum(v) > 100',
+        'transactions': [["INSERT INTO f.t1 (k, v) VALUES (1, 60)"], ["UPDATE f.t1 SET v = 1 WHERE k = 2"]],
+    },
+    'infinity leaves a sum': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 'Infinity'), (1, 2), (1, 'NaN')"],
+        'query': 'SELECT k, sum(n) AS s, avg(n) AS m FROM f.t1 GROUP BY k',
+        'transactions': [["DELETE FROM f.t1 WHERE n = 'NaN'"], ["DELETE FROM f.t1 WHERE n = 'Infinity'"]],
+    },
+    'scale of a numeric sum shrinks': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 1.0), (1, 2.00000000000000000000000000000001)"],
+        'query': 'SELECT k, sum(n)::text AS s, avg(n) AS m FROM f.t1 GROUP BY k',
+        'transactions': [["DELETE FROM f.t1 WHERE n > 1"], ["INSERT INTO f.t1 (k, n) VALUES (1, 1.000), (1, 1.0)"]],
+    },
+    'image of a number changes, not its value': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 1.0), (2, 1.0)"],
+        'query': 'SELECT k, n, n::text AS t FROM f.t1',
+        'transactions': [["UPDATE f.t1 SET n = 1.00 WHERE k = 1"], ["DELETE FROM f.t1 WHERE k = 1"]],
+    },
+    'row undone in the same interval never meets the expression': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1)"],
+        'query': 'SELECT k, 10 / v AS q FROM f.t1',
+        'transactions': [["INSERT INTO f.t1 (k, v) VALUES (2, 0)", "UPDATE f.t1 SET v = 5 WHERE v = 0"]],
+    },
+    'duplicates': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (1), (1)"],
+        'query': 'SELECT k FROM f.t1',
+        'transactions': [["DELETE FROM f.t1 WHERE ctid = (SELECT min(ctid) FROM f.t1)"], ["INSERT INTO f.t1 (k) VALUES (1), (NULL), (NULL)"],
+                         ["DELETE FROM f.t1 WHERE k IS NULL"]],
+    },
+}

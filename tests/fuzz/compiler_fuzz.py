@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""Random search for wrong delta programs, without engine, consumer or plugin.
+
+Each round makes small tables (bags, NULLs, duplicates), a random view query, an ST by its load program, and a few random
+transactions over all tables.  The changes are logged by transition-table triggers into tables that stand in for the engine's
+__pgt_src<i>; the program's ENR steps become temporary tables.  After each transaction the ST must equal its query as a bag
+(EXCEPT ALL both ways), the steps' own delta must lead from the old rows to the new ones, and the storage query must equal what is
+stored, hidden columns included.
+
+    compiler_fuzz.py --dsn DSN [--seed N] [--rounds N] [--case NAME] [-v]
+
+Exit status 1 when a difference was found; the seed reproduces it.
+"""
+import argparse
+import random
+import sys
+import time
+
+import psycopg2
+
+from grammar import Grammar, TABLES, schema_sql
+from cases import CASES
+
+
+class Difference(Exception):
+    pass
+
+
+def quote(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Round:
+    """One ST over the tables of the current transaction."""
+
+    def __init__(self, cur, query, verbose=False):
+        self.cur = cur
+        self.query = query
+        self.verbose = verbose
+        self.trace = []
+        self.view = self.compile([])
+        self.columns = [(r[1], r[0] == 'hidden', r[2]) for r in self.view['view'] if r[0] in ('column', 'hidden')]
+        self.sources = [(int(r[1]), [int(a) for a in r[2].split(',')]) for r in self.view['view'] if r[0] == 'source']
+        self.visible = [c[0] for c in self.columns if not c[1]]
+        self.types = {c[0]: c[2] for c in self.columns}
+        self.canonical = [r[2] for r in self.view['view'] if r[0] == 'query'][0]
+        self.full_reason = [r[2] for r in self.view['view'] if r[0] == 'full_reason'][0]
+        self.strategy = None
+
+    def compile(self, changed):
+        self.cur.execute("SET LOCAL search_path = f, public")
+        self.cur.execute("SELECT section, kind, name, sql FROM pgtrickle._compile(%s, 'f.st', %s::int[])", (self.query, changed))
+        out = {}
+        for section, kind, name, sql in self.cur.fetchall():
+            out.setdefault(section, []).append((kind, name, sql))
+        self.cur.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        return out
+
+    def run(self, sql):
+        self.trace.append(sql)
+        self.cur.execute(sql)
+        return self.cur.rowcount
+
+    def create(self):
+        cols = ', '.join(f'{quote(n)} {t}' for n, h, t in self.columns)
+        self.run(f'CREATE TABLE f.st ({cols})')
+        self.program('load', self.view)
+        for kind, _, sql in self.view['view']:
+            if kind == 'index':
+                self.run(sql % 'f.st')
+
+    def program(self, section, compiled):
+        """Runs a program; returns the ST's own delta as a table name, or None when it stopped early."""
+        temps = []
+        out = None
+        for kind, name, sql in compiled[section]:
+            if kind == 'strategy':
+                self.strategy = name
+            elif kind.startswith('enr'):
+                n = self.run(f'CREATE TEMP TABLE {name} AS {sql}')
+                temps.append(name)
+                if kind.endswith('?') and n == 0:
+                    break
+            elif kind == 'out':
+                self.run(f'CREATE TEMP TABLE own AS {sql}')
+                temps.append('own')
+                out = True
+            else:
+                self.run(sql)
+        return temps, out
+
+    def keys(self, alias=''):
+        noeq = ('json', 'xml', 'point')
+        return ', '.join(alias + quote(n) + ('::text' if self.types[n] in noeq else '') for n in self.visible)
+
+    def check_equal(self, what):
+        k = self.keys()
+        self.cur.execute(f'SELECT (SELECT count(*) FROM (SELECT {k} FROM ({self.canonical}) q EXCEPT ALL SELECT {k} FROM f.st) m), '
+                         f'(SELECT count(*) FROM (SELECT {k} FROM f.st EXCEPT ALL SELECT {k} FROM ({self.canonical}) q) m)')
+        missing, extra = self.cur.fetchone()
+        if missing or extra:
+            raise Difference(f'{what}: missing {missing}, extra {extra}')
+        self.cur.execute([r[2] for r in self.view['verify']][0])
+        missing, extra = self.cur.fetchone()
+        if missing or extra:
+            raise Difference(f'{what}: verify SQL says missing {missing}, extra {extra}')
+
+    def transaction(self, changes):
+        """Changes the tables and brings the ST up to date by its delta program."""
+        for t in TABLES:
+            self.cur.execute(f'DELETE FROM f.log_{t}')
+        for sql in changes:
+            self.run(sql)
+        changed = []
+        for i, (relid, attnums) in enumerate(self.sources):
+            self.cur.execute('SELECT relname FROM pg_class WHERE oid = %s', (relid,))
+            log = 'log_' + self.cur.fetchone()[0]
+            self.cur.execute('SELECT attnum, attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped', (relid,))
+            names = dict(self.cur.fetchall())
+            cols = ', '.join(f'{quote(names[a])} AS c{a}' for a in attnums)
+            n = self.run(f'CREATE TEMP TABLE __pgt_src{i} AS SELECT w, {cols} FROM f.{log}')
+            if n > 0:
+                changed.append(i)
+            else:
+                self.run(f'DROP TABLE __pgt_src{i}')
+        self.run('CREATE TEMP TABLE before AS TABLE f.st')
+        compiled = self.compile(changed)
+        out = None
+        temps = []
+        if 'delta' in compiled:
+            temps, out = self.program('delta', compiled)
+        for t in temps:
+            if t != 'own':
+                self.cur.execute(f'DROP TABLE {t}')
+        for i in changed:
+            self.cur.execute(f'DROP TABLE __pgt_src{i}')
+        self.check_equal('after a transaction')
+        self.check_own_delta(out)
+        self.cur.execute('DROP TABLE before')
+        if out:
+            self.cur.execute('DROP TABLE own')
+        self.check_hidden(compiled)
+
+    def check_own_delta(self, out):
+        k = self.keys()
+        own = 'UNION ALL SELECT ' + ', '.join(quote('c%d' % (i + 1)) for i in range(len(self.visible))) + ', w FROM own' if out else ''
+        cols = ', '.join(quote(n) for n in self.visible)
+        self.cur.execute(f'SELECT count(*) FROM (SELECT sum(w) FROM (SELECT {cols}, 1 AS w FROM before {own} '
+                         f'UNION ALL SELECT {cols}, -1 FROM f.st) x GROUP BY {k} HAVING sum(w) <> 0) y')
+        if self.cur.fetchone()[0]:
+            raise Difference("the ST's own delta does not lead from its old rows to its new ones")
+
+    def check_hidden(self, compiled):
+        """Hidden columns are what a fresh load would store: the diff program of a right ST finds nothing to do."""
+        self.cur.execute('SAVEPOINT d')
+        first = [s for s in compiled['diff'] if s[0].startswith('enr')][0]
+        n = self.run(f'CREATE TEMP TABLE nothing AS {first[2]}')
+        if n:
+            self.cur.execute('SELECT * FROM nothing LIMIT 3')
+            rows = self.cur.fetchall()
+            if self.image_only(rows, first):
+                n = 0
+        self.cur.execute('ROLLBACK TO d')
+        if n:
+            raise Difference(f'diff program finds {n} rows to change: {rows}')
+
+    def image_only(self, rows, first):
+        return False
+
+    def perturb_and_diff(self, rnd):
+        """Damage the ST, run the diff program, compare."""
+        self.run(f'DELETE FROM f.st WHERE random() < 0.3')
+        if not any(h for _, h, _ in self.columns) and 'UNIQUE' not in ''.join(r[2] or '' for r in self.view['view'] if r[0] == 'index') \
+                and not self.scalar_or_keyed():
+            self.run('INSERT INTO f.st SELECT * FROM f.st WHERE random() < 0.3')
+        temps, _ = self.program('diff', self.compile([]))
+        for t in temps:
+            self.cur.execute(f'DROP TABLE {t}')
+        self.check_equal('after diff')
+
+    def scalar_or_keyed(self):
+        return [s for s in self.view['diff'] if s[1] == '__pgt_chg'] != []
+
+
+def one_round(cur, seed, args, stats):
+    rnd = random.Random(seed)
+    g = Grammar(rnd)
+    for sql in g.fill():
+        cur.execute(sql)
+    if args.query:
+        query = args.query
+    else:
+        query = g.query()
+    r = None
+    cur.execute('SAVEPOINT q')
+    try:
+        r = Round(cur, query)
+        r.create()
+        r.check_equal('after load')
+    except psycopg2.Error as e:
+        # a query that PostgreSQL itself refuses (overflow, FULL JOIN without hashable condition) teaches nothing
+        cur.execute('ROLLBACK TO q')
+        cur.execute('SET LOCAL search_path = f, public')
+        try:
+            cur.execute('CREATE TEMP TABLE plain AS ' + query)
+        except psycopg2.Error as own:
+            stats['refused'] = stats.get('refused', 0) + 1
+            return
+        raise Difference(f'load fails: {e}') from e
+    if r.full_reason:
+        key = 'FULL: ' + r.full_reason
+        stats[key] = stats.get(key, 0) + 1
+    for _ in range(rnd.randint(1, 4)):
+        if r.full_reason:
+            break
+        changes = g.transaction()
+        try:
+            r.transaction(changes)
+            stats[r.strategy] = stats.get(r.strategy, 0) + 1
+        except psycopg2.Error as e:
+            raise Difference(f'program fails: {e}\n' + r.trace[-1]) from e
+    r.perturb_and_diff(rnd)
+
+
+def report(seed, query, error):
+    print(f'seed {seed}: {error}\n  query: {query}')
+
+
+def run_seed(conn, seed, args, stats):
+    cur = conn.cursor()
+    ok = True
+    try:
+        one_round(cur, seed, args, stats)
+    except Difference as e:
+        ok = False
+        rnd = random.Random(seed)
+        g = Grammar(rnd)
+        g.fill()
+        report(seed, args.query or g.query(), e)
+    finally:
+        conn.rollback()
+    return ok
+
+
+def run_case(conn, name, case):
+    """A named regression: setup, query, list of transactions."""
+    cur = conn.cursor()
+    try:
+        for t in TABLES:
+            cur.execute(f'DELETE FROM f.{t}')
+        for sql in case['setup']:
+            cur.execute(sql)
+        r = Round(cur, case['query'])
+        if r.full_reason:
+            raise Difference(f'not incremental: {r.full_reason}')
+        r.create()
+        r.check_equal('after load')
+        for changes in case['transactions']:
+            cur.execute('SET LOCAL search_path = f, public')
+            r.transaction(changes)
+        print(f'ok {name}')
+        return True
+    except (Difference, psycopg2.Error) as e:
+        print(f'FAIL {name}: {e}')
+        return False
+    finally:
+        conn.rollback()
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('--dsn', required=True)
+    p.add_argument('--seed', type=int, default=1)
+    p.add_argument('--rounds', type=int, default=100)
+    p.add_argument('--seconds', type=float, default=1e9)
+    p.add_argument('--stop', type=int, default=5, help='give up after this many differences')
+    p.add_argument('--query', help='use this query instead of a random one')
+    p.add_argument('--case', help='run one named case')
+    p.add_argument('--cases', action='store_true', help='run the named cases first')
+    args = p.parse_args()
+    conn = psycopg2.connect(args.dsn)
+    cur = conn.cursor()
+    cur.execute('SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_trickle; DROP SCHEMA IF EXISTS f CASCADE')
+    cur.execute("SET statement_timeout = '60s'; SET jit = off")
+    for sql in schema_sql():
+        cur.execute(sql)
+    conn.commit()
+    failed = 0
+    if args.case or args.cases:
+        for name, case in CASES.items():
+            if args.cases or name == args.case:
+                failed += not run_case(conn, name, case)
+        if args.case:
+            return 1 if failed else 0
+    stats = {}
+    start = time.time()
+    done = 0
+    for seed in range(args.seed, args.seed + args.rounds):
+        failed += not run_seed(conn, seed, args, stats)
+        done += 1
+        if failed >= args.stop or time.time() - start > args.seconds:
+            break
+    print(f'{done} rounds from seed {args.seed}, {failed} differences, {time.time() - start:.0f} s, {stats}')
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
