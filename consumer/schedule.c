@@ -219,7 +219,7 @@ parse_duration(DurationParser *d, int64_t *ms)
 {
 	do
 	{
-		Number		n;
+		Number		n = {0};
 
 		if (!read_whole(d, &n))
 			return false;

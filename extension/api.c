@@ -88,13 +88,13 @@ pgt_parse_duration_seconds(PG_FUNCTION_ARGS)
 {
 	char	   *duration = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int64_t		millis;
-	char		why[256];
+	PgtComplaint why;
 
-	if (!pgt_duration_check(duration, &millis, why, sizeof(why)))
+	if (!pgt_duration_check(duration, &millis, &why))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid duration \"%s\"", duration),
-				 errdetail("%s.", why),
+				 errdetail_internal("%s.", why.text),
 				 errhint("Write it like '30s', '5m' or '1h30m'.")));
 	PG_RETURN_INT64((millis + 999) / 1000);
 }

@@ -86,14 +86,14 @@ static void
 check_schedule(char **text)
 {
 	int64_t		millis;
-	char		why[256];
-	PgtScheduleKind kind = pgt_schedule_check(*text, &millis, why, sizeof(why));
+	PgtComplaint why;
+	PgtScheduleKind kind = pgt_schedule_check(*text, &millis, &why);
 
 	if (kind == PGT_SCHEDULE_BAD)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid schedule \"%s\"", *text),
-				 errdetail("%s.", why),
+				 errdetail_internal("%s.", why.text),
 				 errhint("Use a duration such as '500ms', '30s' or '1h30m', a cron expression such as '*/5 * * * *' or '@hourly', 'continuous', or 'calculated'.")));
 	if (kind == PGT_SCHEDULE_DURATION && millis < pgt_guc_min_schedule_seconds * 1000)
 		ereport(ERROR,

@@ -342,9 +342,9 @@ rewire_one(PgtStreamTable *st, PgtRewireFrom from, const char *reason)
 		if (reason == NULL)
 			reason = "its columns changed";
 		pgt_storage_reshape(st->relid, view);
-		pgt_storage_create_indexes(st->relid, view);
 		pgt_storage_remake_buffer(st->id, st->relid);
 	}
+	pgt_storage_create_indexes(st->relid, view);
 	pgt_wire(st->id, view, pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_definitions WHERE pgt_id = $1 AND is_append_only",
 											 st->id) != NULL);
 	pgt_owner_end(scope);

@@ -1,296 +1,280 @@
 /*
- * schedule_check.c - the grammar of schedules, for validation at creation.
+ * schedule_check.c - the grammar of schedules, for validation when an ST is created or altered.
  *
- *   schedule := 'calculated' | 'continuous' | duration | cron
- *   duration := (digits unit)+            units w d h m s ms, each at most once, in that order: 1h30m, 500ms
- *   cron     := '@' alias | 5 or 6 fields (seconds first when there are 6)
- *   field    := item (',' item)*          item := ('*' | value ['-' value]) ['/' step]
+ * The consumer has a parser of its own, which also computes due times; the two share no code (extension and consumer meet only
+ * through SQL) but the same test vectors.  This one only says yes, or no and why.
  *
- * Words and units are accepted in any case; blanks around the whole are ignored.  A text with a blank inside or a leading '@'
- * is meant as cron, everything else that begins with a digit as a duration: that decides which complaint the user reads.
- *
- * Pure: no server, no clock, no allocation.  The consumer has its own parser, which also computes due times; the shared test
- * vectors keep the two from drifting apart.
+ * Pure: no server, no clock, no allocation.  Amounts are kept in millionths of a millisecond, so decimal fractions are exact.
  */
 #include "schedule_check.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-/* Longer than this (100 years) is a typing error, and keeps sums far from overflow. */
-#define MAX_MILLIS (INT64_C(36525) * 86400 * 1000)
+#define BLANK " \t\r\n"
+#define DIGITS "0123456789"
+#define MILLION INT64_C(1000000)
+#define LONGEST (INT64_C(365) * 86400000) /* ms */
 
-typedef struct Unit
+/* Largest first, the order in which a duration must use them. */
+typedef enum UnitRank
 {
-	const char *name;
-	int64_t		millis;
-} Unit;
+	RANK_NONE = -1,
+	RANK_WEEK,
+	RANK_DAY,
+	RANK_HOUR,
+	RANK_MINUTE,
+	RANK_SECOND,
+	RANK_MILLI,
+	RANK_CALENDAR /* months and years: known, and refused */
+} UnitRank;
 
-static const Unit units[] = {{"w", INT64_C(604800000)}, {"d", INT64_C(86400000)}, {"h", INT64_C(3600000)}, {"m", INT64_C(60000)},
-							 {"s", INT64_C(1000)},		{"ms", INT64_C(1)}};
+static const int64_t unit_millis[] = {604800000, 86400000, 3600000, 60000, 1000, 1};
 
-#define NUNITS ((int) (sizeof(units) / sizeof(units[0])))
-
-typedef struct Field
+static const struct
 {
-	const char *name;
-	int			min;
-	int			max;
-	const char *const *words; /* names of the values from `min` on, or NULL */
-	int			nwords;
-} Field;
+	const char *word;
+	UnitRank	rank;
+}			unit_words[] = {
+	{"w", RANK_WEEK},		 {"week", RANK_WEEK},		{"weeks", RANK_WEEK},	   {"d", RANK_DAY},
+	{"day", RANK_DAY},		 {"days", RANK_DAY},		{"h", RANK_HOUR},		   {"hr", RANK_HOUR},
+	{"hrs", RANK_HOUR},		 {"hour", RANK_HOUR},		{"hours", RANK_HOUR},	   {"m", RANK_MINUTE},
+	{"min", RANK_MINUTE},	 {"mins", RANK_MINUTE},		{"minute", RANK_MINUTE},   {"minutes", RANK_MINUTE},
+	{"s", RANK_SECOND},		 {"sec", RANK_SECOND},		{"secs", RANK_SECOND},	   {"second", RANK_SECOND},
+	{"seconds", RANK_SECOND}, {"ms", RANK_MILLI},		{"msec", RANK_MILLI},	   {"msecs", RANK_MILLI},
+	{"millisecond", RANK_MILLI}, {"milliseconds", RANK_MILLI}, {"mon", RANK_CALENDAR}, {"mons", RANK_CALENDAR},
+	{"month", RANK_CALENDAR}, {"months", RANK_CALENDAR}, {"y", RANK_CALENDAR},	   {"yr", RANK_CALENDAR},
+	{"yrs", RANK_CALENDAR},	 {"year", RANK_CALENDAR},	{"years", RANK_CALENDAR},
+};
 
-static const char *const months[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"};
-static const char *const days[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+#define NUNITWORDS ((int) (sizeof(unit_words) / sizeof(unit_words[0])))
 
-/* Seconds first: five-field expressions begin at index 1. */
-static const Field fields[] = {{"second", 0, 59, NULL, 0},		 {"minute", 0, 59, NULL, 0}, {"hour", 0, 23, NULL, 0},
-							   {"day of month", 1, 31, NULL, 0}, {"month", 1, 12, months, 12}, {"day of week", 0, 7, days, 7}};
+bool
+pgt_complain(PgtComplaint *why, const char *format, ...)
+{
+	va_list		args;
 
-#define NFIELDS ((int) (sizeof(fields) / sizeof(fields[0])))
+	va_start(args, format);
+	vsnprintf(why->text, sizeof(why->text), format, args);
+	va_end(args);
+	return false;
+}
 
-static const char *const aliases[] = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
+/* ---------- durations ---------- */
 
-/* A piece of the text, not terminated. */
-typedef struct Span
+/* A duration being read: `at` moves on, `sum` grows, `rank` is that of the last unit. */
+typedef struct Reader
 {
 	const char *at;
-	int			len;
-} Span;
+	int64_t		sum;
+	UnitRank	rank;
+	PgtComplaint *why;
+} Reader;
 
-static Span
-trim(const char *text)
+static bool
+longer_than_a_year(Reader *r)
 {
-	Span		s = {text, (int) strlen(text)};
-
-	while (s.len > 0 && isspace((unsigned char) s.at[0]))
-		s.at++, s.len--;
-	while (s.len > 0 && isspace((unsigned char) s.at[s.len - 1]))
-		s.len--;
-	return s;
+	return pgt_complain(r->why, "duration is longer than 365 days");
 }
 
-static int
-span_is(Span s, const char *word)
+/* Digits before the point or colon; *len counts them. */
+static bool
+whole_number(Reader *r, int64_t *value, size_t *len)
 {
-	return s.len == (int) strlen(word) && strncasecmp(s.at, word, s.len) == 0;
-}
-
-/* Digits at the start of *s; -1 when there are none or too many.  Advances *s. */
-static int64_t
-take_number(Span *s)
-{
-	int64_t		n = 0;
-	int			digits = 0;
-
-	while (s->len > 0 && isdigit((unsigned char) s->at[0]))
+	*value = 0;
+	*len = strspn(r->at, DIGITS);
+	if (*len == 0 && *r->at == '\0')
+		return pgt_complain(r->why, "expected a number at the end");
+	if (*len == 0)
+		return pgt_complain(r->why, "expected a number at \"%s\"", r->at);
+	for (size_t i = 0; i < *len; i++)
 	{
-		if (++digits > 15)
-			return -1;
-		n = n * 10 + (s->at[0] - '0');
-		s->at++, s->len--;
+		*value = *value * 10 + (r->at[i] - '0');
+		if (*value > LONGEST)
+			return longer_than_a_year(r);
 	}
-	return digits == 0 ? -1 : n;
+	r->at += *len;
+	return true;
 }
 
-static int
-take_unit(Span *s)
+/* An optional ".digits", in millionths. */
+static bool
+fraction(Reader *r, int64_t *millionths)
 {
-	Span		word = {s->at, 0};
+	size_t		len;
+	int64_t		unit = MILLION;
 
-	while (word.len < s->len && isalpha((unsigned char) word.at[word.len]))
-		word.len++;
-	for (int i = 0; i < NUNITS; i++)
+	*millionths = 0;
+	if (*r->at != '.')
+		return true;
+	r->at++;
+	len = strspn(r->at, DIGITS);
+	if (len == 0)
+		return pgt_complain(r->why, "expected a digit after the decimal point");
+	if (len > 6)
+		return pgt_complain(r->why, "more than six digits after the decimal point");
+	for (; len > 0; len--)
 	{
-		if (span_is(word, units[i].name))
-		{
-			s->at += word.len;
-			s->len -= word.len;
-			return i;
-		}
+		unit /= 10;
+		*millionths += (*r->at++ - '0') * unit;
 	}
-	return -1;
+	return true;
 }
 
-static int
-check_duration(Span s, int64_t *millis, char *why, size_t why_len)
+static bool
+add_amount(Reader *r, int64_t whole, int64_t millionths, UnitRank rank)
 {
-	int			last_unit = -1;
-	int64_t		total = 0;
-
-	if (s.len == 0)
-		return snprintf(why, why_len, "The duration is empty."), 0;
-	while (s.len > 0)
-	{
-		int64_t		n = take_number(&s);
-		int			unit;
-
-		if (n < 0)
-			return snprintf(why, why_len, "A number was expected at \"%.*s\".", s.len > 40 ? 40 : s.len, s.at), 0;
-		unit = take_unit(&s);
-		if (unit < 0)
-			return snprintf(why, why_len, "A unit (ms, s, m, h, d or w) was expected after the number."), 0;
-		if (unit <= last_unit)
-			return snprintf(why, why_len, "Units must go from the largest to the smallest, each at most once."), 0;
-		last_unit = unit;
-		if (n > MAX_MILLIS / units[unit].millis || (total += n * units[unit].millis) > MAX_MILLIS)
-			return snprintf(why, why_len, "The duration is longer than 100 years."), 0;
-	}
-	if (total == 0)
-		return snprintf(why, why_len, "The duration is zero."), 0;
-	*millis = total;
-	return 1;
+	if (whole > LONGEST / unit_millis[rank])
+		return longer_than_a_year(r);
+	r->sum += (whole * MILLION + millionths) * unit_millis[rank];
+	r->rank = rank;
+	return true;
 }
 
-/* A number or a name of the field; -1 when it is neither or out of range.  Advances *s. */
-static int
-take_value(Span *s, const Field *f)
+/* The word after a number. */
+static bool
+unit_word(Reader *r, UnitRank *rank)
 {
-	int64_t		n;
+	int			len = 0;
 
-	for (int i = 0; i < f->nwords; i++)
+	r->at += strspn(r->at, BLANK);
+	while (isalpha((unsigned char) r->at[len]))
+		len++;
+	if (len == 0)
+		return pgt_complain(r->why, "a number needs a unit, such as 30s or 5m");
+	*rank = RANK_NONE;
+	for (int i = 0; i < NUNITWORDS; i++)
 	{
-		if (s->len >= 3 && strncasecmp(s->at, f->words[i], 3) == 0)
-		{
-			s->at += 3;
-			s->len -= 3;
-			return f->min + i;
-		}
+		if ((int) strlen(unit_words[i].word) == len && strncasecmp(unit_words[i].word, r->at, len) == 0)
+			*rank = unit_words[i].rank;
 	}
-	n = take_number(s);
-	return n < f->min || n > f->max ? -1 : (int) n;
+	if (*rank == RANK_NONE)
+		return pgt_complain(r->why, "unknown unit \"%.*s\"", len, r->at);
+	if (*rank == RANK_CALENDAR)
+		return pgt_complain(r->why, "months and years have no fixed length; use days or a cron expression");
+	if (*rank <= r->rank)
+		return pgt_complain(r->why, "unit \"%.*s\" must come before smaller ones, and only once", len, r->at);
+	r->at += len;
+	return true;
 }
 
-/* One list element: a star or a value or a range, perhaps with a step. */
-static int
-check_item(Span s, const Field *f)
+/* ":mm" or ":ss". */
+static bool
+sixtieths(Reader *r, int64_t *value)
 {
-	int			low,
-				high;
+	size_t		len;
 
-	if (s.len > 0 && s.at[0] == '*')
-		s.at++, s.len--;
-	else
-	{
-		if ((low = take_value(&s, f)) < 0)
-			return 0;
-		if (s.len > 0 && s.at[0] == '-')
-		{
-			s.at++, s.len--;
-			if ((high = take_value(&s, f)) < low)
-				return 0;
-		}
-	}
-	if (s.len > 0 && s.at[0] == '/')
-	{
-		int64_t		step;
-
-		s.at++, s.len--;
-		step = take_number(&s);
-		if (step < 1 || step > f->max)
-			return 0;
-	}
-	return s.len == 0;
+	r->at++;
+	if (!whole_number(r, value, &len))
+		return false;
+	if (len != 2 || *value > 59)
+		return pgt_complain(r->why, "minutes and seconds of hh:mm:ss have two digits and are below 60");
+	return true;
 }
 
-static int
-check_field(Span s, const Field *f)
+/* What follows the hours of hh:mm[:ss[.f]]: it ends the text. */
+static bool
+clock_part(Reader *r, int64_t hours, size_t hour_digits)
 {
-	for (;;)
-	{
-		const char *comma = memchr(s.at, ',', s.len);
-		Span		item = {s.at, comma ? (int) (comma - s.at) : s.len};
+	int64_t		minutes;
+	int64_t		seconds = 0;
+	int64_t		millionths = 0;
 
-		if (!check_item(item, f))
-			return 0;
-		if (comma == NULL)
-			return 1;
-		s.len -= item.len + 1;
-		s.at = comma + 1;
-	}
+	if (hour_digits > 4)
+		return longer_than_a_year(r);
+	if (r->rank > RANK_DAY)
+		return pgt_complain(r->why, "hh:mm:ss may follow only weeks and days");
+	if (!sixtieths(r, &minutes))
+		return false;
+	if (*r->at == ':' && !(sixtieths(r, &seconds) && fraction(r, &millionths)))
+		return false;
+	r->at += strspn(r->at, BLANK);
+	if (*r->at != '\0')
+		return pgt_complain(r->why, "unexpected \"%s\" after hh:mm:ss", r->at);
+	return add_amount(r, hours, 0, RANK_HOUR) && add_amount(r, minutes, 0, RANK_MINUTE) &&
+		add_amount(r, seconds, millionths, RANK_SECOND);
 }
 
-/* Split at blanks; returns the number of fields, which may be more than `max`. */
-static int
-split_fields(Span s, Span *out, int max)
+/* One quantity, or the clock. */
+static bool
+amount(Reader *r)
 {
-	int			n = 0;
+	int64_t		whole;
+	int64_t		millionths;
+	size_t		len;
+	UnitRank	rank;
 
-	while (s.len > 0)
-	{
-		Span		f = {s.at, 0};
-
-		while (f.len < s.len && !isspace((unsigned char) f.at[f.len]))
-			f.len++;
-		if (n < max)
-			out[n] = f;
-		n++;
-		s.at += f.len;
-		s.len -= f.len;
-		while (s.len > 0 && isspace((unsigned char) s.at[0]))
-			s.at++, s.len--;
-	}
-	return n;
+	if (!whole_number(r, &whole, &len))
+		return false;
+	if (*r->at == ':')
+		return clock_part(r, whole, len);
+	if (!fraction(r, &millionths) || !unit_word(r, &rank) || !add_amount(r, whole, millionths, rank))
+		return false;
+	r->at += strspn(r->at, BLANK);
+	return true;
 }
 
-static int
-check_cron(Span s, char *why, size_t why_len)
+bool
+pgt_duration_check(const char *text, int64_t *millis, PgtComplaint *why)
 {
-	Span		parts[NFIELDS];
-	int			n;
+	Reader		r = {text + strspn(text, BLANK), 0, RANK_NONE, why};
 
-	if (s.at[0] == '@')
+	do
 	{
-		for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
-			if (span_is(s, aliases[i]))
-				return 1;
-		return snprintf(why, why_len, "\"%.*s\" is not one of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually.",
-						s.len > 20 ? 20 : s.len, s.at), 0;
-	}
-	n = split_fields(s, parts, NFIELDS);
-	if (n != NFIELDS && n != NFIELDS - 1)
-		return snprintf(why, why_len, "A cron expression has five fields, or six with seconds first; this one has %d.", n), 0;
-	for (int i = 0; i < n; i++)
-	{
-		const Field *f = &fields[i + NFIELDS - n];
-
-		if (!check_field(parts[i], f))
-			return snprintf(why, why_len, "\"%.*s\" is no valid %s (%d to %d).", parts[i].len > 40 ? 40 : parts[i].len, parts[i].at,
-							f->name, f->min, f->max), 0;
-	}
-	return 1;
+		if (!amount(&r))
+			return false;
+	} while (*r.at != '\0');
+	*millis = (r.sum + MILLION / 2) / MILLION;
+	if (*millis > LONGEST)
+		return longer_than_a_year(&r);
+	if (*millis == 0)
+		return pgt_complain(why, "duration is shorter than a millisecond");
+	return true;
 }
 
-static int
-has_blank(Span s)
+/* ---------- schedules ---------- */
+
+/* `text` is `word`, blanks behind it aside. */
+static bool
+is_keyword(const char *text, const char *word)
 {
-	for (int i = 0; i < s.len; i++)
-		if (isspace((unsigned char) s.at[i]))
-			return 1;
-	return 0;
+	size_t		len = strlen(word);
+
+	return strncasecmp(text, word, len) == 0 && text[len + strspn(text + len, BLANK)] == '\0';
 }
 
-int
-pgt_duration_check(const char *text, int64_t *millis, char *why, size_t why_len)
+/* What the user meant decides which complaint he reads. */
+static bool
+meant_as_cron(const char *text)
 {
-	return check_duration(trim(text), millis, why, why_len);
+	size_t		first = strcspn(text, BLANK);
+	const char *second = text + first + strspn(text + first, BLANK);
+
+	if (text[0] == '@')
+		return true;
+	if (strspn(text, DIGITS "*,-/") < first)
+		return false;
+	return strspn(text, DIGITS) < first || (*second != '\0' && strchr(DIGITS "*", *second) != NULL);
 }
 
 PgtScheduleKind
-pgt_schedule_check(const char *text, int64_t *millis, char *why, size_t why_len)
+pgt_schedule_check(const char *text, int64_t *millis, PgtComplaint *why)
 {
-	Span		s = trim(text);
-
 	*millis = 0;
-	if (s.len == 0)
-		return snprintf(why, why_len, "The schedule is empty."), PGT_SCHEDULE_BAD;
-	if (span_is(s, "calculated"))
+	text += strspn(text, BLANK);
+	if (*text == '\0')
+	{
+		pgt_complain(why, "schedule is empty");
+		return PGT_SCHEDULE_BAD;
+	}
+	if (is_keyword(text, "calculated"))
 		return PGT_SCHEDULE_CALCULATED;
-	if (span_is(s, "continuous"))
+	if (is_keyword(text, "continuous"))
 		return PGT_SCHEDULE_CONTINUOUS;
-	if (s.at[0] == '@' || has_blank(s))
-		return check_cron(s, why, why_len) ? PGT_SCHEDULE_CRON : PGT_SCHEDULE_BAD;
-	return check_duration(s, millis, why, why_len) ? PGT_SCHEDULE_DURATION : PGT_SCHEDULE_BAD;
+	if (meant_as_cron(text))
+		return pgt_cron_check(text, why) ? PGT_SCHEDULE_CRON : PGT_SCHEDULE_BAD;
+	return pgt_duration_check(text, millis, why) ? PGT_SCHEDULE_DURATION : PGT_SCHEDULE_BAD;
 }
