@@ -286,6 +286,7 @@ pgt_st_sources(int64 id)
 	return result;
 }
 
+/* Edges without a state row come from a dump (api_restore.c): their OIDs mean nothing here. */
 List *
 pgt_st_readers(Oid relid)
 {
@@ -294,7 +295,8 @@ pgt_st_readers(Oid relid)
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	pgt_catalog_find("SELECT pgt_id FROM pgtrickle.pgt_dependencies WHERE source_relid = $1 ORDER BY 1",
+	pgt_catalog_find("SELECT pgt_id FROM pgtrickle.pgt_dependencies JOIN pgtrickle.pgt_state USING (pgt_id)"
+					 " WHERE source_relid = $1 ORDER BY 1",
 		   OIDOID, ObjectIdGetDatum(relid));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -205,7 +205,7 @@ amount(Reader *r)
 	int64_t		whole;
 	int64_t		millionths;
 	size_t		len;
-	UnitRank	rank;
+	UnitRank	rank = RANK_NONE;
 
 	if (!whole_number(r, &whole, &len))
 		return false;

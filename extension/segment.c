@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -75,6 +76,8 @@ adopt(const char *name)
 	ObjectAddressSet(table, RelationRelationId, changes_relid(name));
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("pg_trickle", false));
 	recordDependencyOn(&table, &extension, DEPENDENCY_EXTENSION);
+	/* else pg_dump would dump the grants of a table that it does not dump */
+	recordExtObjInitPriv(table.objectId, RelationRelationId);
 }
 
 static const char *

@@ -26,6 +26,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -325,6 +326,8 @@ void
 pgt_storage_add_member(Oid relid)
 {
 	depend_on_extension(relid, DEPENDENCY_EXTENSION);
+	/* else pg_dump would dump the grants of a table that it does not dump */
+	recordExtObjInitPriv(relid, RelationRelationId);
 }
 
 void
