@@ -67,7 +67,7 @@ frames_hex()
 {
 	local opts= o
 	for o in "$@"; do opts+=", '$o'"; done
-	q "SELECT data FROM pg_logical_slot_get_binary_changes('s', NULL, NULL$opts)"
+	PGCLIENTENCODING=${DECODE_ENCODING:-UTF8} q "SELECT data FROM pg_logical_slot_get_binary_changes('s', NULL, NULL$opts)"
 }
 
 json()
