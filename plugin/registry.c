@@ -21,7 +21,6 @@
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "storage/lmgr.h"
-#include "storage/smgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -69,31 +68,36 @@ pgt_registry_invalidate(Oid relid)
 	return ours;
 }
 
-/* Does today's pg_class know this table?  Opening a dropped catalog table under a historic snapshot is an error. */
-static bool
-still_exists(Oid relid)
+/* File number that today's pg_class gives; InvalidOid when it does not know the relation. */
+static Oid
+file_of_today(Oid relid)
 {
 	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	bool		found;
+	HeapTuple	tup;
+	Oid			result;
 
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(pg_class, ClassOidIndexId, true, GetNonHistoricCatalogSnapshot(RelationRelationId), 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	tup = systable_getnext(scan);
+	result = HeapTupleIsValid(tup) ? ((Form_pg_class) GETSTRUCT(tup))->relfilenode : InvalidOid;
 	systable_endscan(scan);
 	table_close(pg_class, AccessShareLock);
-	return found;
+	return result;
 }
 
-/* Open with a lock, or NULL.  The lock keeps the file from going away while we read. */
+/*
+ * Open with a lock, or NULL.  The lock keeps the file from going away while we read.  Opening a dropped catalog table under a
+ * historic snapshot would be an error.
+ */
 static Relation
 open_registry(Oid relid)
 {
 	Relation	rel;
 
 	LockRelationOid(relid, AccessShareLock);
-	rel = still_exists(relid) ? RelationIdGetRelation(relid) : NULL;
+	rel = OidIsValid(file_of_today(relid)) ? RelationIdGetRelation(relid) : NULL;
 	if (rel == NULL)
 		UnlockRelationOid(relid, AccessShareLock);
 	return rel;
@@ -177,21 +181,24 @@ resolve_registry(void)
 	close_registry(rel);
 }
 
-/* Whether the index can be read: its historic file may be gone.  Locks it, until the replayed transaction ends. */
+/* Whether the index can be read: its historic file may be gone.  When true, it is locked. */
 static bool
 index_readable(Oid index)
 {
 	Relation	rel;
-	bool		ok;
+	bool		ok = false;
 
 	if (!OidIsValid(index))
 		return false;
 	LockRelationOid(index, AccessShareLock);
 	rel = RelationIdGetRelation(index);
-	if (rel == NULL)
-		return false;
-	ok = rel->rd_index->indisvalid && smgrexists(RelationGetSmgr(rel), MAIN_FORKNUM);
-	RelationClose(rel);
+	if (rel != NULL)
+	{
+		ok = rel->rd_index->indisvalid && file_of_today(index) == rel->rd_rel->relfilenode;
+		RelationClose(rel);
+	}
+	if (!ok)
+		UnlockRelationOid(index, AccessShareLock);
 	return ok;
 }
 
@@ -282,5 +289,7 @@ pgt_registry_load(PgtRoot *root, MemoryContext parent)
 		MemoryContextSwitchTo(old);
 	}
 	systable_endscan(scan);
+	if (use_index)
+		UnlockRelationOid(registry.index, AccessShareLock);
 	close_registry(rel);
 }

@@ -107,3 +107,22 @@ check_bag()
 	         WHERE relid = '$1'::regclass AND gen = $gen GROUP BY relid, gen") || return 1
 	check_eq "${3:-$1: buffer adds up to the table}" "$(q "$sql" 2>&1)" 0
 }
+
+# ---- a second session that stays open:  bg a "BEGIN"; bg a "INSERT …" &c.; bg_send does not wait for the end of the statement
+declare -A BG_FD BG_N
+
+bg_send()
+{
+	local s=$1 fifo=$PGT_DIR/bg_$1
+	if [ -z "${BG_FD[$s]:-}" ]; then
+		mkfifo "$fifo"
+		"$PGT_BIN/psql" -XAtq < "$fifo" > "$fifo.out" 2>&1 &
+		exec {BG_FD[$s]}> "$fifo"
+	fi
+	BG_N[$s]=$((${BG_N[$s]:-0} + 1))
+	printf '%s;\n\\echo done %d\n' "$2" "${BG_N[$s]}" >&"${BG_FD[$s]}"
+}
+
+bg_wait() { poll_cmd 20 grep -qx "done ${BG_N[$1]}" "$PGT_DIR/bg_$1.out" || { cat "$PGT_DIR/bg_$1.out"; fail "session $1 answers"; }; }
+bg() { bg_send "$@"; bg_wait "$1"; }
+bg_busy() { ! grep -qx "done ${BG_N[$1]}" "$PGT_DIR/bg_$1.out"; }
