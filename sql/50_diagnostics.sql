@@ -637,7 +637,9 @@ LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT pgtrickle._st_id(name);
     SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
-           coalesce(pg_catalog.col_description(a.attrelid, a.attnum), 'state that the next incremental refresh starts from')
+           coalesce(pg_catalog.col_description(a.attrelid, a.attnum),
+                    CASE WHEN a.attname LIKE '\_\_pgt\_k%' THEN 'grouping key that is not among the columns of the query'
+                         ELSE 'state that the next incremental refresh starts from' END)
       FROM pgtrickle.pgt_definitions d
       JOIN pg_catalog.pg_attribute a ON a.attrelid = d.pgt_relid
      WHERE d.pgt_id = pgtrickle._st_id(name) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname LIKE '\_\_pgt\_%'

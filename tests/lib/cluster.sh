@@ -202,7 +202,7 @@ consumer_kill() { consumer_stop KILL; }
 caught_up()
 {
 	local lsn
-	lsn=$(q "SELECT pg_logical_emit_message(false, 'pg_trickle', 'sync')")
+	lsn=$(q "SELECT pg_logical_emit_message(false, 'pgtrickle.barrier', 'sync')")
 	q "CHECKPOINT"
 	poll_until "SELECT applied_lsn >= '$lsn' FROM pgtrickle_changes.progress" t "${1:-30}"
 }
