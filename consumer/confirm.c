@@ -1,8 +1,8 @@
 /*
  * confirm.c - the confirm rule.
  *
- * Memory is bounded: a source whose queue reaches SPANS_MAX has neighbours joined pairwise.  A joined span keeps the first
- * LSN and the larger xid and serial, so it is popped later than its parts would have been, never earlier.
+ * Memory is bounded: a source whose queue reaches SPANS_MAX has its spans widened, to twice as much WAL each time.  A joined span keeps
+ * the first LSN and the larger xid and serial, so it is popped later than its parts would have been, never earlier.
  */
 #include "consumer/confirm.h"
 
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define SPANS_MAX 2048
-#define SPAN_JOIN_BYTES (16 * 1024) /* commits closer than this share a span at once */
+#define SPAN_WIDTH (16 * 1024) /* of WAL: commits within it share a span from the start */
 
 typedef struct Span
 {
@@ -28,6 +28,7 @@ typedef struct Source
 	int head;
 	int count;
 	int capacity;
+	uint64_t width;
 } Source;
 
 struct PgtConfirm
@@ -100,30 +101,37 @@ add_source(PgtConfirm *c, uint32_t relid)
 	s = &c->sources[c->nsources++];
 	memset(s, 0, sizeof(*s));
 	s->relid = relid;
+	s->width = SPAN_WIDTH;
 	return s;
 }
 
 static void
-join_pairs(Source *s)
+join_into(Span *span, const Span *next)
 {
-	Span *spans = s->spans + s->head;
-	int kept = 0;
+	span->last_lsn = next->last_lsn;
+	span->serial = next->serial;
+	if (next->max_xid > span->max_xid)
+		span->max_xid = next->max_xid;
+}
 
-	for (int i = 0; i < s->count; i += 2)
+/* Widens the spans, all alike, until half of the room is free. */
+static void
+widen(Source *s)
+{
+	while (s->count > SPANS_MAX / 2)
 	{
-		Span span = spans[i];
+		int kept = 0;
 
-		if (i + 1 < s->count)
+		s->width *= 2;
+		for (int i = 1; i < s->count; i++)
 		{
-			span.last_lsn = spans[i + 1].last_lsn;
-			span.serial = spans[i + 1].serial;
-			if (spans[i + 1].max_xid > span.max_xid)
-				span.max_xid = spans[i + 1].max_xid;
+			if (s->spans[i].last_lsn - s->spans[kept].first_lsn <= s->width)
+				join_into(&s->spans[kept], &s->spans[i]);
+			else
+				s->spans[++kept] = s->spans[i];
 		}
-		s->spans[kept++] = span;
+		s->count = kept + 1;
 	}
-	s->head = 0;
-	s->count = kept;
 }
 
 static void
@@ -142,7 +150,7 @@ make_room(Source *s)
 		s->spans = must_realloc(s->spans, sizeof(Span) * (size_t) s->capacity);
 	}
 	else
-		join_pairs(s);
+		widen(s);
 }
 
 void
@@ -156,12 +164,9 @@ pgt_confirm_add(PgtConfirm *c, uint32_t relid, uint64_t commit_lsn, uint64_t xid
 	c->serial++;
 	tail = s->count > 0 ? &s->spans[s->head + s->count - 1] : NULL;
 	/* a span that the running round could still consume must not take in what it must not */
-	if (tail && tail->serial > c->round_serial && commit_lsn - tail->first_lsn < SPAN_JOIN_BYTES)
+	if (tail && tail->serial > c->round_serial && commit_lsn - tail->first_lsn <= s->width)
 	{
-		tail->last_lsn = commit_lsn;
-		tail->serial = c->serial;
-		if (xid > tail->max_xid)
-			tail->max_xid = xid;
+		join_into(tail, &(Span){commit_lsn, commit_lsn, xid, c->serial});
 		return;
 	}
 	make_room(s);
