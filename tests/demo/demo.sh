@@ -16,7 +16,7 @@ prepare_server
 demo_cleanup() { local code=$?; (exit $code); (trap - EXIT; cluster_cleanup); rm -rf "$PGT_RUN"; exit $code; }
 trap demo_cleanup EXIT
 
-cluster_new synchronous_commit=on shared_buffers=128MB
+cluster_new pg_trickle.min_schedule_seconds=0 shared_buffers=128MB
 extension_new
 q "SELECT '== PostgreSQL ' || split_part(version(), ' ', 2) || ', pg_trickle ' || pgtrickle.version()"
 echo "   built, installed into a private copy of PostgreSQL and started in $((SECONDS - started)) s; nothing of the system is touched"

@@ -2,7 +2,7 @@
 # Exactness under fire: 8 writers, 13 stream tables refreshed as fast as possible, verified at random moments.
 # FIRE_SECONDS (30), FIRE_LONG: seconds of the long transactions (3), SHOP_SEED repeats a run's choices.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new deadlock_timeout=500ms
+cluster_new deadlock_timeout=500ms pg_trickle.min_schedule_seconds=0
 extension_new
 here=$PGT_TOP/tests/e2e
 export PYTHONDONTWRITEBYTECODE=1 SHOP_LONG=${FIRE_LONG:-3}

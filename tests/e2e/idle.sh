@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Idle is idle: unrelated writes retain no WAL through our slot, and 100 idle stream tables write neither history nor WAL.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new wal_sender_timeout=2s autovacuum=off checkpoint_timeout=1h bgwriter_delay=10s
+cluster_new pg_trickle.min_schedule_seconds=0 wal_sender_timeout=2s autovacuum=off checkpoint_timeout=1h bgwriter_delay=10s
 extension_new
 q "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE other (id int)"
 q "INSERT INTO t SELECT g, g FROM generate_series(1, 100) g"

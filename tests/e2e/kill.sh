@@ -3,7 +3,7 @@
 # After each round the writers pause, and within 5 s the scheduler alone has brought every ST to what it means over the base
 # tables.  KILL_ROUNDS (10); KILL_SEED repeats a run's choice of victims.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new deadlock_timeout=500ms
+cluster_new deadlock_timeout=500ms pg_trickle.min_schedule_seconds=0
 extension_new
 here=$PGT_TOP/tests/e2e
 RANDOM=${KILL_SEED:-$$}

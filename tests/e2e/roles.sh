@@ -2,7 +2,7 @@
 # An ordinary role owns sources and stream tables; another role can neither read the buffers nor alter the ST; the consumer is no
 # superuser.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new
+cluster_new pg_trickle.min_schedule_seconds=0
 extension_new
 q "CREATE ROLE ann LOGIN; CREATE ROLE eve LOGIN; CREATE SCHEMA shop AUTHORIZATION ann; GRANT USAGE ON SCHEMA shop TO eve"
 as() { local role=$1; shift; PGUSER=$role "$@"; }

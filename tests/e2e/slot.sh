@@ -2,7 +2,7 @@
 # What can happen to a slot: dropped and made again, advanced by a stranger, made with another plugin.  Each is detected and said, the
 # next refresh is a FULL, and the result is right.  And what keeps a consumer from starting, each with an error that says what to do.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new
+cluster_new pg_trickle.min_schedule_seconds=0
 extension_new
 q "CREATE TABLE t (id int PRIMARY KEY, v int)"
 q "INSERT INTO t SELECT g, g FROM generate_series(1, 100) g"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole path once: source, stream table, consumer, writes, refresh, equality; what the extension promises about its footprint.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new
+cluster_new pg_trickle.min_schedule_seconds=0
 extension_new
 
 q "CREATE TABLE orders (id int PRIMARY KEY, customer text, amount numeric(10,2))"
