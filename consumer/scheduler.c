@@ -520,7 +520,8 @@ poll_again(Scheduler *s, int64_t took)
 
 	if (every < took * POLL_SHARE)
 		every = took * POLL_SHARE;
-	pgt_timer_after(s->env.loop, &s->poll, s->plan_again ? CATALOG_DELAY_US : every);
+	if (!s->draining)
+		pgt_timer_after(s->env.loop, &s->poll, s->plan_again ? CATALOG_DELAY_US : every);
 	s->plan_again = false;
 }
 
@@ -643,6 +644,8 @@ pgt_sched_on_attached(uint64_t applied_lsn, const char *gap)
 {
 	Scheduler  *s = sched;
 
+	if (s == NULL)
+		return;
 	s->attached = true;
 	s->probe = 0;
 	for (int v = 0; gap != NULL && s->plan != NULL && v < s->plan->n; v++)
@@ -654,6 +657,8 @@ pgt_sched_on_attached(uint64_t applied_lsn, const char *gap)
 void
 pgt_sched_on_detached(void)
 {
+	if (sched == NULL)
+		return;					/* the session ends after the workers */
 	sched->attached = false;
 	pgt_pool_give_up_barriers(sched->pool);
 }
@@ -664,6 +669,8 @@ pgt_sched_on_applied(const uint32_t *relids, int nrelids, uint64_t end_lsn)
 	Scheduler  *s = sched;
 	bool		known = false;
 
+	if (s == NULL)
+		return;
 	for (int i = 0; i < nrelids && s->plan != NULL; i++)
 	{
 		int			t = pgt_dag_find_table(s->policy.dag, relids[i]);
@@ -682,18 +689,22 @@ void
 pgt_sched_on_progress(uint64_t lsn)
 {
 	Scheduler  *s = sched;
-	bool		was_waiting = s->probe != 0;
 
-	if (s->probe <= lsn)
+	if (s == NULL)
+		return;
+	if (s->probe != 0 && s->probe <= lsn)
+	{
 		s->probe = 0;
-	if (was_waiting && s->probe == 0)
 		tick_soon(s);
+	}
 	pgt_pool_progress(s->pool, lsn);
 }
 
 void
 pgt_sched_on_catalog(void)
 {
+	if (sched == NULL || sched->draining)
+		return;
 	if (sched->plan_sent != 0)
 		sched->plan_again = true;
 	else
@@ -703,7 +714,7 @@ pgt_sched_on_catalog(void)
 void
 pgt_sched_on_reload(void)
 {
-	if (sched->attached)
+	if (sched != NULL && sched->attached)
 		pgt_pool_resize(sched->pool, (int) sched->env.options->workers);
 }
 
