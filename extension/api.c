@@ -93,8 +93,7 @@ pgt_parse_duration_seconds(PG_FUNCTION_ARGS)
 	if (!pgt_duration_check(duration, &millis, &why))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid duration \"%s\"", duration),
-				 errdetail_internal("%s.", why.text),
+				 errmsg("invalid duration \"%s\": %s", duration, why.text),
 				 errhint("Write it like '30s', '5m' or '1h30m'.")));
 	PG_RETURN_INT64((millis + 999) / 1000);
 }

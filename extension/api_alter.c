@@ -92,7 +92,7 @@ query_row(const PgtOptions *options)
 static void
 alter_query(PgtStreamTable *st, const PgtOptions *options, bool append_only)
 {
-	PgtView    *view = pgt_view_compile(pgt_option_text(options, PGT_OPT_QUERY));
+	PgtView    *view = pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY));
 	char	   *mode = options->set[PGT_OPT_REFRESH_MODE] ? pgt_option_text(options, PGT_OPT_REFRESH_MODE) : st->refresh_mode;
 	bool		fits = pgt_wire_storage_fits(st, view);
 	ListCell   *lc;

@@ -42,12 +42,11 @@ pgt_check_mode(const char *refresh_mode, const char *full_reason, const char *fu
 	if (strcmp(refresh_mode, "DIFFERENTIAL") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the query cannot be refreshed differentially"),
-				 errdetail("%s", full_reason),
+				 errmsg("the query cannot be refreshed differentially: %s", full_reason),
 				 errhint("%s", full_hint ? full_hint : "Use refresh_mode => 'AUTO' or 'FULL'.")));
 	ereport(NOTICE,
-			(errmsg("every refresh that finds a change will run the whole query and apply the difference"),
-			 errdetail("%s", full_reason),
+			(errmsg("the query is not maintained incrementally: %s", full_reason),
+			 errdetail("Every refresh that finds a change runs the whole query and applies the difference."),
 			 full_hint ? errhint("%s", full_hint) : 0));
 }
 
@@ -216,7 +215,7 @@ pgt_create(const PgtOptions *options)
 	if (OidIsValid(relid))
 		refuse_existing(schema, name.name, relid);
 
-	view = pgt_view_compile(pgt_option_text(options, PGT_OPT_QUERY));
+	view = pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY));
 	pgt_check_mode(pgt_option_text(options, PGT_OPT_REFRESH_MODE), view->full_reason, view->full_hint);
 	pgt_wire_check(view, GetUserId());
 	show_notices(view);

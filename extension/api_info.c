@@ -24,9 +24,10 @@ PG_FUNCTION_INFO_V1(pgt_validate_query);
 
 /* ---------- export ---------- */
 
-/* set_config calls for everything the query's meaning depends on. */
+/* Everything the query's meaning depends on. */
 #define SETTINGS_SCRIPT \
-	"SELECT pg_catalog.string_agg(pg_catalog.format('SELECT pg_catalog.set_config(%L, %L, false);', key, value), E'\\n' ORDER BY key)" \
+	"SELECT 'SELECT pg_catalog.set_config(name, value, false) FROM (VALUES' || E'\\n    ' ||" \
+	" pg_catalog.string_agg(pg_catalog.format('(%L, %L)', key, value), E',\\n    ' ORDER BY key) || ') AS s (name, value);'" \
 	" FROM (SELECT * FROM pg_catalog.jsonb_each_text(" \
 	" (SELECT settings FROM pgtrickle.pgt_definitions WHERE pgt_id = $1))" \
 	" UNION ALL SELECT 'search_path', creation_search_path FROM pgtrickle.pgt_definitions" \
@@ -51,26 +52,30 @@ append_call(StringInfo sql, const char *function, const PgtOptions *options, con
 	appendStringInfoString(sql, ");\n");
 }
 
-/* Options that only alter_stream_table can set, if any differs from a new ST's. */
+/* Leave out what a new ST has anyway, and, but for the name, what is in `others`.  True when anything but the name is left. */
 static bool
-only_alterable(const PgtStreamTable *st, PgtOptions *options)
+only_interesting(PgtOptions *options, const PgtOption *others, int nothers)
 {
-	static const char *const defaults[PGT_OPT_COUNT] = {[PGT_OPT_TIER] = "hot", [PGT_OPT_FUSE] = "off"};
+	static const char *const defaults[PGT_OPT_COUNT] = {
+		[PGT_OPT_REFRESH_MODE] = "'AUTO'",
+		[PGT_OPT_DIAMOND_CONSISTENCY] = "'atomic'",
+		[PGT_OPT_DIAMOND_POLICY] = "'fastest'",
+		[PGT_OPT_APPEND_ONLY] = "false",
+		[PGT_OPT_POOLER] = "false",
+		[PGT_OPT_TIER] = "'hot'",
+		[PGT_OPT_FUSE] = "'off'",
+	};
 	bool		any = false;
 
-	pgt_options_stored(options, st, pgt_alter_arguments, pgt_alter_nargs);
+	for (int i = 0; i < nothers; i++)
+		options->set[others[i]] &= others[i] == PGT_OPT_NAME;
 	for (int i = 0; i < PGT_OPT_COUNT; i++)
 	{
-		bool		creatable = false;
+		char	   *literal = pgt_option_literal(options, i);
 
-		for (int j = 0; j < pgt_create_nargs; j++)
-			creatable |= pgt_create_arguments[j] == (PgtOption) i;
-		if (defaults[i] != NULL && options->set[i] && strcmp(pgt_option_text(options, i), defaults[i]) == 0)
+		if (literal != NULL && defaults[i] != NULL && strcmp(literal, defaults[i]) == 0)
 			options->set[i] = false;
-		if (creatable && i != PGT_OPT_NAME)
-			options->set[i] = false;
-		else if (i != PGT_OPT_NAME)
-			any |= options->set[i];
+		any |= options->set[i] && i != PGT_OPT_NAME;
 	}
 	return any;
 }
@@ -88,8 +93,10 @@ pgt_export_definition(PG_FUNCTION_ARGS)
 	if (settings != NULL)
 		appendStringInfo(&sql, "%s\n", settings);
 	pgt_options_stored(&options, st, pgt_create_arguments, pgt_create_nargs);
+	(void) only_interesting(&options, NULL, 0);
 	append_call(&sql, "create_stream_table", &options, pgt_create_arguments, pgt_create_nargs);
-	if (only_alterable(st, &options))
+	pgt_options_stored(&options, st, pgt_alter_arguments, pgt_alter_nargs);
+	if (only_interesting(&options, pgt_create_arguments, pgt_create_nargs))
 		append_call(&sql, "alter_stream_table", &options, pgt_alter_arguments, pgt_alter_nargs);
 	PG_RETURN_TEXT_P(cstring_to_text(sql.data));
 }
@@ -115,7 +122,7 @@ report(Validation *v, const char *check, const char *severity, const char *resul
 static void
 compile(Validation *v)
 {
-	v->view = pgt_view_compile(v->query);
+	v->view = pgt_wire_compile(v->query);
 }
 
 static void

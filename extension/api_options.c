@@ -92,8 +92,7 @@ check_schedule(char **text)
 	if (kind == PGT_SCHEDULE_BAD)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid schedule \"%s\"", *text),
-				 errdetail_internal("%s.", why.text),
+				 errmsg("invalid schedule \"%s\": %s", *text, why.text),
 				 errhint("Use a duration such as '500ms', '30s' or '1h30m', a cron expression such as '*/5 * * * *' or '@hourly', 'continuous', or 'calculated'.")));
 	if (kind == PGT_SCHEDULE_DURATION && millis < pgt_guc_min_schedule_seconds * 1000)
 		ereport(ERROR,

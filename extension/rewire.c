@@ -37,6 +37,30 @@
 #include "source.h"
 #include "storage.h"
 
+static void
+show_position_in_query(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery((const char *) arg);
+}
+
+PgtView *
+pgt_wire_compile(const char *query)
+{
+	ErrorContextCallback context = {error_context_stack, show_position_in_query, unconstify(char *, query)};
+	PgtView    *view;
+
+	error_context_stack = &context;
+	view = pgt_view_compile(query);
+	error_context_stack = context.previous;
+	return view;
+}
+
 /* ---------- sources ---------- */
 
 static void
@@ -333,7 +357,7 @@ static bool
 rewire_one(PgtStreamTable *st, PgtRewireFrom from, const char *reason)
 {
 	PgtOwnerScope scope = pgt_owner_begin(st);
-	PgtView    *view = pgt_view_compile(current_text(st, from));
+	PgtView    *view = pgt_wire_compile(current_text(st, from));
 	bool		reshaped = !pgt_wire_storage_fits(st, view);
 
 	pgt_wire_check(view, GetUserId());

@@ -11,6 +11,9 @@
 #include "utils/array.h"
 #include "view.h"
 
+/* pgt_view_compile, with error positions shown in the query rather than in the statement that brought it. */
+extern PgtView *pgt_wire_compile(const char *query);
+
 /* Refuse sources that cannot be captured, or that `owner` may not read. */
 extern void pgt_wire_check(const PgtView *view, Oid owner);
 
