@@ -89,6 +89,10 @@ pgt_analyze_text(const char *text)
 	if (((SelectStmt *) linitial_node(RawStmt, raw)->stmt)->intoClause != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("the defining query of a stream table must not have an INTO clause")));
+	if (query->rowMarks != NIL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("the defining query of a stream table must not lock rows"),
+						errhint("Leave out FOR UPDATE and its relatives.")));
 	refuse_modifying_cte(query);
 	check_columns(query);
 	return query;

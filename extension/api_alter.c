@@ -45,8 +45,8 @@ check_cycle(const PgtStreamTable *st, const PgtView *view)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("stream table %s would read its own rows", pgt_st_label(st)),
-					 errdetail("It is read by %s, directly or through other stream tables.",
-							   quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->relid)), get_rel_name(source->relid))),
+					 source->relid == st->relid ? 0
+					 : errdetail("It is read by %s, directly or through other stream tables.", pgt_st_label(pgt_st_by_id(source->pgt_id))),
 					 errhint("A cycle of stream tables is not supported; recursive queries are written WITH RECURSIVE.")));
 	}
 }

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/fmgrprotos.h"
@@ -98,7 +99,7 @@ check_schedule(char **text)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("schedule \"%s\" is shorter than pg_trickle.min_schedule_seconds", *text),
-				 errdetail("The shortest interval allowed is %g seconds.", pgt_guc_min_schedule_seconds),
+				 errdetail("The shortest interval allowed is %g s.", pgt_guc_min_schedule_seconds),
 				 errhint("Ask for a longer interval, use 'continuous', or have pg_trickle.min_schedule_seconds lowered.")));
 	if (kind == PGT_SCHEDULE_CALCULATED)
 		*text = NULL;
@@ -135,6 +136,22 @@ check_partition_by(char **text)
 			 errhint("Leave partition_by out.")));
 }
 
+/* "a b c" as "a, b, c" */
+static char *
+listed(const char *words)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (; *words != '\0'; words++)
+	{
+		if (*words == ' ')
+			appendStringInfoChar(&list, ',');
+		appendStringInfoChar(&list, *words);
+	}
+	return list.data;
+}
+
 /* The word of the list that `text` is, in the list's spelling. */
 static char *
 check_word(const OptionRule *rule, const char *text)
@@ -153,7 +170,7 @@ check_word(const OptionRule *rule, const char *text)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for %s: \"%s\"", rule->name, text),
-			 errhint("Possible values are: %s.", rule->words)));
+			 errhint("Possible values are: %s.", listed(rule->words))));
 }
 
 static char *
@@ -171,7 +188,8 @@ check_number(const OptionRule *rule, double number)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for %s: %g", rule->name, number),
-				 errhint("The value must be between %g and %g.", rule->min, rule->max)));
+				 rule->max < PG_INT32_MAX ? errhint("The value must be between %g and %g.", rule->min, rule->max)
+				 : errhint("The value must be %g or more.", rule->min)));
 }
 
 /* ---------- reading ---------- */
