@@ -215,6 +215,22 @@ current_text(const PgtStreamTable *st, PgtRewireFrom from)
 	return tree ? pg_get_querydef(castNode(Query, stringToNode(tree)), false) : st->query;
 }
 
+bool
+pgt_rewire_is_stale(int64 pgt_id)
+{
+	PgtStreamTable *st = pgt_st_by_id(pgt_id);
+	PgtCatalogScope scope;
+	bool		stale;
+
+	if (st == NULL)
+		return false;
+	/* deparsed under the search_path under which everything is qualified, as the stored text was */
+	scope = pgt_catalog_begin();
+	stale = strcmp(current_text(st, PGT_REWIRE_TREE), st->query) != 0;
+	pgt_catalog_end(scope);
+	return stale;
+}
+
 /* ---------- functions ---------- */
 
 ArrayType *

@@ -56,4 +56,7 @@ extern void pgt_rewire(int64 pgt_id, PgtRewireFrom from, const char *reason);
 /* The same in a subtransaction: false, and the message, when it fails. */
 extern bool pgt_rewire_try(int64 pgt_id, PgtRewireFrom from, const char *reason, char **error);
 
+/* Does the stored text mention names that its objects do not have any more? */
+extern bool pgt_rewire_is_stale(int64 pgt_id);
+
 #endif /* PGT_REWIRE_H */

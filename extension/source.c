@@ -17,8 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -212,12 +210,38 @@ pgt_column_kind(Oid typid, Oid *buffer_type)
 	return kind;
 }
 
+/* Those of attnums that the relation still has. */
+static List *
+live_columns(Oid relid, List *attnums)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, attnums)
+	{
+		if (OidIsValid(get_atttype(relid, lfirst_int(lc))))
+			result = lappend_int(result, lfirst_int(lc));
+	}
+	return result;
+}
+
+static int16
+relation_natts(Oid relid)
+{
+	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int16		natts;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	natts = ((Form_pg_class) GETSTRUCT(tup))->relnatts;
+	ReleaseSysCache(tup);
+	return natts;
+}
+
 /* Kinds, layout hash and natts of source->attnums as the relation is now. */
 static void
 describe_columns(PgtSource *source)
 {
-	Relation	rel = relation_open(source->relid, NoLock);
-	TupleDesc	desc = RelationGetDescr(rel);
 	uint32_t	h = PGT_LAYOUT_SEED;
 	StringInfoData kinds;
 	ListCell   *lc;
@@ -225,20 +249,28 @@ describe_columns(PgtSource *source)
 	initStringInfo(&kinds);
 	foreach(lc, source->attnums)
 	{
-		int			attnum = lfirst_int(lc);
-		Form_pg_attribute att;
+		Oid			type = get_atttype(source->relid, lfirst_int(lc));
 		Oid			buffer_type;
 
-		if (attnum < 1 || attnum > desc->natts || TupleDescAttr(desc, attnum - 1)->attisdropped)
-			elog(ERROR, "column %d of relation %u cannot be captured", attnum, source->relid);
-		att = TupleDescAttr(desc, attnum - 1);
-		appendStringInfoChar(&kinds, pgt_column_kind(att->atttypid, &buffer_type));
-		h = pgt_layout_step(h, (uint16_t) attnum, att->atttypid);
+		if (lfirst_int(lc) < 1 || !OidIsValid(type))
+			elog(ERROR, "column %d of relation %u cannot be captured", lfirst_int(lc), source->relid);
+		appendStringInfoChar(&kinds, pgt_column_kind(type, &buffer_type));
+		h = pgt_layout_step(h, (uint16_t) lfirst_int(lc), type);
 	}
 	source->kinds = kinds.data;
 	source->layout = (int32) h;
-	source->natts = desc->natts;
-	relation_close(rel, NoLock);
+	source->natts = relation_natts(source->relid);
+}
+
+bool
+pgt_source_layout_is_stale(const PgtSource *source)
+{
+	PgtSource	now = {.relid = source->relid, .attnums = live_columns(source->relid, source->attnums)};
+
+	if (list_length(now.attnums) < list_length(source->attnums))
+		return true;
+	describe_columns(&now);
+	return now.layout != source->layout || strcmp(now.kinds, source->kinds) != 0;
 }
 
 /* ---------- pgt_sources ---------- */
@@ -296,6 +328,27 @@ pgt_source_get(Oid relid)
 	SPI_finish();
 	pgt_catalog_end(scope);
 	return source;
+}
+
+List *
+pgt_source_list(void)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	List	   *result = NIL;
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	pgt_catalog_find("SELECT relid FROM pgtrickle.pgt_sources WHERE $1 = 0 ORDER BY 1", INT4OID, Int32GetDatum(0));
+	MemoryContextSwitchTo(cxt);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+
+		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
+	}
+	SPI_finish();
+	pgt_catalog_end(scope);
+	return result;
 }
 
 /* ON CONFLICT is impossible on a user_catalog_table; the entry lock makes update-or-insert safe. */
@@ -591,29 +644,44 @@ pgt_source_regenerate(Oid relid, const char *reason)
 	source = pgt_source_get(relid);
 	if (source == NULL)
 		return;
+	source->attnums = live_columns(relid, source->attnums);
 	install(source, false);
 	foreach(lc, pgt_st_readers(relid))
 		pgt_st_mark_reinit(*(int64 *) lfirst(lc), reason);
 }
 
-void
-pgt_source_release(Oid relid)
+static void
+remove_entry(Oid relid)
 {
 	Oid			types[1] = {OIDOID};
 	Datum		values[1] = {ObjectIdGetDatum(relid)};
-	PgtCatalogScope scope;
+	PgtCatalogScope scope = pgt_catalog_begin();
 
-	pgt_source_lock_entry(relid, AccessExclusiveLock);
-	if (pgt_st_readers(relid) != NIL || pgt_source_get(relid) == NULL)
-		return;
-	scope = pgt_catalog_begin();
 	SPI_connect();
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_sources WHERE relid = $1", 1, types, values, NULL);
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_source_events WHERE source_relid = $1", 1, types, values, NULL);
 	SPI_finish();
 	pgt_catalog_end(scope);
 	(void) pgt_segment_drop_all(relid);
-	invalidate_family(relid);
+}
+
+void
+pgt_source_release(Oid relid)
+{
+	pgt_source_lock_entry(relid, AccessExclusiveLock);
+	if (pgt_st_readers(relid) != NIL || pgt_source_get(relid) == NULL)
+		return;
+	remove_entry(relid);
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		invalidate_family(relid);
+	pgt_identity_restore(relid, false);
+}
+
+void
+pgt_source_forget(Oid relid)
+{
+	pgt_source_lock_entry(relid, AccessExclusiveLock);
+	remove_entry(relid);
 	pgt_identity_restore(relid, false);
 }
 

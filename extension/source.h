@@ -32,6 +32,12 @@ typedef struct PgtSourceWant
 /* NULL when relid is not registered.  Latest state; result in the current memory context. */
 extern PgtSource *pgt_source_get(Oid relid);
 
+/* All registered relations, sorted. */
+extern List *pgt_source_list(void);
+
+/* Has a captured column been dropped, or got another type, since the registration? */
+extern bool pgt_source_layout_is_stale(const PgtSource *source);
+
 /* How a column of this type travels (layout.h), and the type of its buffer column. */
 extern char pgt_column_kind(Oid typid, Oid *buffer_type);
 
@@ -64,7 +70,10 @@ extern void pgt_source_register_all(List *wants);
 /* Drop buffers and registration, put the identity back, when no ST reads relid any more; otherwise do nothing. */
 extern void pgt_source_release(Oid relid);
 
-/* A new generation with the same columns after DDL changed their types or order; all readers are marked for a diff with `reason`. */
+/* The same for a table that has been dropped, whoever reads it. */
+extern void pgt_source_forget(Oid relid);
+
+/* A new generation after DDL dropped captured columns or changed their types; all readers are marked for a diff with `reason`. */
 extern void pgt_source_regenerate(Oid relid, const char *reason);
 
 /* New newest segment of generation `gen`; returns its number, 0 when that generation has ended and its segments are gone. */

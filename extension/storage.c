@@ -34,6 +34,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "ddl.h"
 #include "storage.h"
 
 #define GUARD_TRIGGER "__pgt_guard"
@@ -50,7 +51,7 @@ run_utility(const char *sql)
 	int			rc;
 
 	SPI_connect();
-	rc = SPI_execute(sql, false, 0);
+	rc = pgt_run_own_ddl(sql);
 	if (rc < 0)
 		elog(ERROR, "statement failed (%s): %s", SPI_result_code_string(rc), sql);
 	SPI_finish();
