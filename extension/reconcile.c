@@ -121,12 +121,18 @@ pgt_suspend_st(int64 id, const char *label, const char *reason)
 	Oid			types[2] = {INT8OID, TEXTOID};
 	Datum		values[2] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
 	PgtCatalogScope scope = pgt_catalog_begin();
+	uint64		changed;
 
 	SPI_connect();
-	pgt_catalog_exec("UPDATE pgtrickle.pgt_state SET status = 'SUSPENDED', last_error_message = $2, last_error_state = '2BP01',"
-					 " last_error_at = pg_catalog.clock_timestamp() WHERE pgt_id = $1", 2, types, values, NULL);
+	changed = pgt_catalog_exec("UPDATE pgtrickle.pgt_state SET status = 'SUSPENDED', last_error_message = $2,"
+							   " last_error_state = '2BP01', last_error_at = pg_catalog.clock_timestamp()"
+							   " WHERE pgt_id = $1 AND (status, last_error_message) IS DISTINCT FROM ('SUSPENDED', $2)",
+							   2, types, values, NULL);
 	SPI_finish();
 	pgt_catalog_end(scope);
+	/* one command can lead here more than once */
+	if (changed == 0)
+		return;
 	pgt_st_mark_reinit(id, reason);
 	pgt_catalog_notify();
 	ereport(WARNING,
@@ -181,7 +187,7 @@ missing_column(Oid source, const PgtDependent *d)
 
 	forboth(a, d->attnums, c, d->columns)
 	{
-		if (get_attname(source, lfirst_int(a), true) == NULL)
+		if (!OidIsValid(get_atttype(source, lfirst_int(a))))
 			return lfirst(c);
 	}
 	return NULL;
