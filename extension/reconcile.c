@@ -86,7 +86,7 @@ read_dependent(HeapTuple row, TupleDesc desc)
 	v = SPI_getbinval(row, desc, 8, &isnull);
 	d->columns = isnull ? NIL : texts(v);
 	v = SPI_getbinval(row, desc, 9, &isnull);
-	d->same_shape = !isnull && DatumGetBool(v);
+	d->same_shape = isnull || DatumGetBool(v); /* nothing recorded: nothing to compare */
 	return d;
 }
 
