@@ -59,7 +59,7 @@ explain_plugin(const PgtOptions *o, PgtErr *err)
 
 	pgt_err_hint(err,
 				 "This server loads only the output plugins it is told to. As a superuser:"
-				 "  ALTER SYSTEM SET output_plugin_libraries = '%s, pgtrickle_output'; SELECT pg_reload_conf();",
+				 "  ALTER SYSTEM SET output_plugin_libraries = %s, pgtrickle_output; SELECT pg_reload_conf();",
 				 now);
 	PQclear(res);
 	if (pg)
@@ -164,9 +164,9 @@ static const Check checks[] = {
 	{"wal_level", CHECK_MUST, "SELECT current_setting('wal_level') = 'logical', current_setting('wal_level')", false,
 	 "ALTER SYSTEM SET wal_level = logical; then restart the server."},
 	{"output_plugin_libraries", CHECK_MUST,
-	 "SELECT 'pgtrickle_output' = ANY (regexp_split_to_array(replace(s, '\"', ''), '\\s*,\\s*')), s"
+	 "SELECT 'pgtrickle_output' = ANY (regexp_split_to_array(regexp_replace(s, '\"([^\",]*)\"', '\\1', 'g'), '\\s*,\\s*')), s"
 	 " FROM (SELECT current_setting('output_plugin_libraries', true) AS s) x",
-	 false, "ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding, pgtrickle_output'; SELECT pg_reload_conf();"
+	 false, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, pgtrickle_output; SELECT pg_reload_conf();"
 			"  (keep what else is in your list)"},
 	{"replication slot free or ours", CHECK_MUST,
 	 "SELECT count(slot_name) < max OR bool_or(slot_name = $1), count(slot_name) || ' of max_replication_slots = ' || max || ' in use'"

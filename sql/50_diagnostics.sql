@@ -54,7 +54,9 @@ COMMENT ON FUNCTION pgtrickle._buffer_limit() IS 'Rows in one source''s buffer a
 CREATE FUNCTION pgtrickle._plugin_permitted() RETURNS bool
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-    SELECT current_setting('output_plugin_libraries', true) ~ '(^|[ ,"])pgtrickle_output($|[ ,"])';
+    -- Quotes around one name mean that name; ALTER SYSTEM SET ... = 'a, b' stores one name with a comma in it, which permits neither.
+    SELECT 'pgtrickle_output' = ANY (regexp_split_to_array(regexp_replace(trim(s), '"([^",]*)"', '\1', 'g'), '\s*,\s*'))
+      FROM current_setting('output_plugin_libraries', true) AS s;
 END;
 COMMENT ON FUNCTION pgtrickle._plugin_permitted() IS
 'Whether output_plugin_libraries, which only privileged roles may read, names our plugin; NULL on servers that have no such list.';
@@ -252,7 +254,7 @@ BEGIN ATOMIC
                  ELSE format('wal_level is %s; set it to logical and restart the server', lim.wal_level) END),
         (2, 'output_plugin', CASE WHEN lim.permitted IS FALSE THEN 'ERROR' ELSE 'OK' END,
             CASE lim.permitted WHEN true THEN 'output_plugin_libraries contains pgtrickle_output'
-                               WHEN false THEN 'output_plugin_libraries lacks pgtrickle_output; add it and reload'
+                               WHEN false THEN 'output_plugin_libraries lacks pgtrickle_output: ALTER SYSTEM SET it to a list with that name, each name quoted for itself, and reload'
                                ELSE 'this server loads every installed output plugin' END),
         (3, 'slot',
             CASE WHEN cap.slot_exists AND cap.wal_status <> 'lost' THEN 'OK'
