@@ -75,5 +75,16 @@ if [ "$(q "SELECT count(*) FROM pg_settings WHERE name = 'output_plugin_librarie
 	cluster_stop
 	cluster_start
 	refuses "a server that does not permit the plugin is explained" trickle trickle output_plugin_libraries --create-slot
+	check_sql "health_check says so, too" "SELECT severity FROM pgtrickle.health_check() WHERE check_name = 'output_plugin'" ERROR
+	q "ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding, pgtrickle_output'"
+	cluster_reload
+	check_poll "one name with commas in it is not a list" "SELECT detail ~ 'lacks' AND current_setting('output_plugin_libraries') ~ 'pgtrickle' FROM pgtrickle.health_check() WHERE check_name = 'output_plugin'" t
+	q "ALTER SYSTEM RESET output_plugin_libraries"
+	cluster_reload
+	line=$("$PGT_BIN/trickle-consumer" -h "$PGHOST" -p "$PGPORT" -d "$PGDATABASE" -U trickle -S trickle --create-slot 2>&1 | sed -nE 's/.*(ALTER SYSTEM SET output_plugin_libraries = [^;]*);.*/\1/p' | head -1)
+	q "$line"
+	cluster_reload
+	check "what the consumer says to do helps" poll_cmd 10 consumer_create_slot trickle
+	check_sql "and health_check agrees" "SELECT severity FROM pgtrickle.health_check() WHERE check_name = 'output_plugin'" OK
 fi
 done_testing
