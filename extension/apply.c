@@ -179,14 +179,30 @@ unchanged(PgtStore *store, int first, int last)
 }
 
 char *
+pgt_changed_rows(PgtStore *store, const char *rows)
+{
+	return psprintf("SELECT * FROM (SELECT c.*, (%s) IS NOT TRUE AS vis, (%s) IS NOT TRUE AS hid FROM (%s) c) c "
+					"WHERE c.op <> 'u'::\"char\" OR c.vis OR c.hid",
+					unchanged(store, 0, store->nvisible), unchanged(store, store->nvisible, store->ncols), rows);
+}
+
+char *
 pgt_change_set(PgtStore *store, const char *n, const char *o)
 {
-	return psprintf("SELECT * FROM (SELECT c.*, NOT (%s) AS vis, NOT (%s) AS hid FROM ("
-					"SELECT CASE WHEN o.tid IS NULL THEN 'i' WHEN n.present IS NULL THEN 'd' ELSE 'u' END::\"char\" AS op, o.tid, %s, %s "
-					"FROM (SELECT n.*, true AS present FROM %s n) n FULL JOIN %s o ON %s) c) c "
-					"WHERE c.op <> 'u'::\"char\" OR c.vis OR c.hid",
-					unchanged(store, 0, store->nvisible), unchanged(store, store->nvisible, store->ncols),
-					numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store));
+	return pgt_changed_rows(store, psprintf("SELECT CASE WHEN o.tid IS NULL THEN 'i' WHEN n.present IS NULL THEN 'd' ELSE 'u' END::\"char\" AS op, "
+											"o.tid, %s, %s FROM (SELECT n.*, true AS present FROM %s n) n FULL JOIN %s o ON %s",
+											numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store)));
+}
+
+char *
+pgt_null_columns(PgtStore *store)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->ncols; i++)
+		appendStringInfo(&s, ", NULL::%s", pgt_type_name(store->cols[i].type, store->cols[i].typmod));
+	return s.data;
 }
 
 static char *

@@ -21,6 +21,12 @@ extern List *pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const cha
 /* The change set between rows `n` (FROM item, c1..cm) and rows `o` (FROM item, tid, o1..om), matched by key. */
 extern char *pgt_change_set(PgtStore *store, const char *n, const char *o);
 
+/* The change set among `rows`, a statement of op, tid, c*, o* that may hold updates which change nothing. */
+extern char *pgt_changed_rows(PgtStore *store, const char *rows);
+
+/* ", NULL::type" for every storage column */
+extern char *pgt_null_columns(PgtStore *store);
+
 /* "(SELECT ctid AS tid, columns AS o1..om FROM the ST s ...)" */
 extern char *pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *keys);
 

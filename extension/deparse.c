@@ -118,6 +118,17 @@ pgt_columns(const char *alias, int n, int offset)
 }
 
 char *
+pgt_key_list(const char *alias, int n)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&s, "%s%s.c%d", i > 1 ? ", " : "", alias, i);
+	return s.data;
+}
+
+char *
 pgt_join2(const char *a, const char *b)
 {
 	if (a == NULL || a[0] == '\0')

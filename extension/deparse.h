@@ -23,6 +23,9 @@ extern char *pgt_targets(List *targets, List *inputs);
 /* "prefix.c<from+1> AS c<to+1>, ..." for n columns; "" for none. */
 extern char *pgt_columns(const char *alias, int n, int offset);
 
+/* "alias.c1, ..." */
+extern char *pgt_key_list(const char *alias, int n);
+
 /* Post state: SELECT c1..cn of the node over the tables as they are. */
 extern char *pgt_post(const PgtOp *op);
 

@@ -76,6 +76,25 @@ plan_keys(PgtStore *store)
 	}
 }
 
+/* Every state gets a column: a visible one that shows exactly this value, or a hidden one. */
+static void
+place_states(PgtStore *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, store->states->list)
+	{
+		PgtState   *state = lfirst(lc);
+
+		if (state->agg > 0)
+			state->column = visible_position(store, state->agg);
+		if (state->column > 0)
+			continue;
+		add_column(store, &state->col, state->number == store->states->rows ? "__pgt_n" : psprintf("__pgt_s%d", state->number));
+		state->column = store->ncols;
+	}
+}
+
 PgtStore *
 pgt_store_plan(PgtOp *root, List *names)
 {
@@ -92,6 +111,12 @@ pgt_store_plan(PgtOp *root, List *names)
 		store->agg = pgt_op_child(root, 1);
 		store->kind = PGT_STORE_GROUPS;
 		plan_keys(store);
+		store->states = store->root->quals == NIL ? pgt_states_plan(store->agg) : NULL;
+		if (store->states != NULL)
+		{
+			store->kind = PGT_STORE_WEIGHTS;
+			place_states(store);
+		}
 	}
 	return store;
 }
@@ -109,16 +134,38 @@ pgt_store_plain(PgtCol *cols, List *names)
 	return store;
 }
 
-/* Hidden keys as columns of the AGG (alias a1), numbered as storage columns. */
+/* Hidden keys and states as columns of alias a1, numbered as storage columns. */
 char *
-pgt_store_hidden_keys(PgtStore *store)
+pgt_store_hidden(PgtStore *store)
 {
 	StringInfoData s;
+	ListCell   *lc;
 
 	initStringInfo(&s);
-	for (int k = 1; store->agg != NULL && k <= store->agg->nkeys; k++)
+	for (int k = 1; k <= store->agg->nkeys; k++)
 		if (store->keycols[k - 1] > store->nvisible)
 			appendStringInfo(&s, "%sa1.c%d AS c%d", s.len > 0 ? ", " : "", k, store->keycols[k - 1]);
+	foreach(lc, store->states == NULL ? NIL : store->states->list)
+	{
+		PgtState   *state = lfirst(lc);
+
+		if (state->column > store->nvisible)
+			appendStringInfo(&s, "%sa1.n%d AS c%d", s.len > 0 ? ", " : "", state->number, state->column);
+	}
+	return s.data;
+}
+
+/* "init AS n1, ..." */
+char *
+pgt_store_inits(PgtStore *store)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, store->states == NULL ? NIL : store->states->list)
+		appendStringInfo(&s, "%s%s AS n%d", s.len > 0 ? ", " : "", ((PgtState *) lfirst(lc))->init,
+						 ((PgtState *) lfirst(lc))->number);
 	return s.data;
 }
 
@@ -129,8 +176,8 @@ pgt_store_rows(PgtStore *store, const char *from)
 	char	   *quals = pgt_quals(root->quals, root->children);
 
 	return psprintf("SELECT %s FROM (%s) a1%s%s",
-					pgt_join2(pgt_targets(root->targets, root->children), pgt_store_hidden_keys(store)),
-					pgt_aggregate(store->agg, from, NULL), quals == NULL ? "" : " WHERE ", quals == NULL ? "" : quals);
+					pgt_join2(pgt_targets(root->targets, root->children), pgt_store_hidden(store)),
+					pgt_aggregate(store->agg, from, pgt_store_inits(store)), quals == NULL ? "" : " WHERE ", quals == NULL ? "" : quals);
 }
 
 char *

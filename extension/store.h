@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 #include "optree.h"
+#include "state.h"
 #include "view.h"
 
 typedef enum PgtStoreKind
@@ -30,7 +31,7 @@ typedef struct PgtStore
 	char	  **names;	 /* quoted */
 	char	  **plain_names;
 	int		   *keycols; /* storage column of each of agg's keys, 1-based */
-	List	   *states;	 /* of PgtState (agg_state.h), WEIGHTS only */
+	PgtStates  *states;	 /* WEIGHTS only */
 	bool		unique;	 /* keys are NOT NULL and short: found by a unique index; else by an index on their hash */
 } PgtStore;
 
@@ -38,7 +39,8 @@ typedef struct PgtStore
 extern PgtStore *pgt_store_plan(PgtOp *root, List *names);		/* names of the visible columns */
 extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);	/* a bag of the query's columns, no tree */
 extern char *pgt_store_rows(PgtStore *store, const char *from);	/* the same for the groups of a FROM item of AGG's input */
-extern char *pgt_store_hidden_keys(PgtStore *store);			/* "a1.c<key> AS c<column>, ..." of those the query does not output */
+extern char *pgt_store_hidden(PgtStore *store);	/* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */
+extern char *pgt_store_inits(PgtStore *store);	/* "<aggregate> AS n<state>, ..." over the AGG's input a1 */
 extern char *pgt_store_load(PgtStore *store);					/* SELECT of storage columns c1..cm */
 extern List *pgt_store_indexes(PgtStore *store);				/* of char *, "%s" for the ST */
 extern char *pgt_store_columns(PgtStore *store, int n);			/* "name, name" of the first n columns */

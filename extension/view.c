@@ -21,6 +21,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "view.h"
+#include "weights.h"
 
 /* --- sources --- */
 
@@ -349,6 +350,8 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 	level = pgt_path_push();
 	if (store->kind == PGT_STORE_BAG)
 		program = bag_delta(store, target, &cxt);
+	else if (store->kind == PGT_STORE_WEIGHTS)
+		program = pgt_weights_program(store, target, &cxt);
 	else
 		program = groups_delta(store, target, &cxt);
 	pgt_path_pop(level);

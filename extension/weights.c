@@ -1,0 +1,196 @@
+/*
+ * weights.c - the program of an ST whose aggregates are invertible: cost follows the change, not the groups.
+ *
+ *   __pgt_g   changes per group: key, d<j>, e<j>           (from the netted delta of the AGG's input)
+ *   __pgt_m   with the stored row and the new states n<j>, and whether the group must be recomputed
+ *   __pgt_r   recomputed groups, from post rows of their keys   (only where some state can ask for it)
+ *   __pgt_chg the change set
+ */
+#include "postgres.h"
+
+#include "apply.h"
+#include "weights.h"
+
+static bool
+any_redo(PgtStore *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, store->states->list)
+		if (((PgtState *) lfirst(lc))->redo != NULL)
+			return true;
+	return false;
+}
+
+static char *
+grouped_changes(PgtStore *store, const char *delta)
+{
+	StringInfoData s;
+	ListCell   *lc;
+	int			nkeys = store->agg->nkeys;
+
+	initStringInfo(&s);
+	foreach(lc, store->states->list)
+	{
+		PgtState   *state = lfirst(lc);
+
+		appendStringInfo(&s, "%s%s AS d%d", s.len > 0 ? ", " : "", state->delta, state->number);
+		if (state->removed != NULL)
+			appendStringInfo(&s, ", %s AS e%d", state->removed, state->number);
+	}
+	if (s.len == 0)
+		appendStringInfoString(&s, "pg_catalog.count(*) AS d0");
+	return psprintf("SELECT %s FROM %s a1%s%s", pgt_join2(pgt_columns("a1", nkeys, 0), s.data), delta,
+					nkeys > 0 ? " GROUP BY " : "", nkeys > 0 ? pgt_key_list("a1", nkeys) : "");
+}
+
+/* Replaces %o by the stored value of the state. */
+static char *
+with_old(const PgtState *state, const char *text)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (const char *p = text; *p; p++)
+	{
+		if (p[0] == '%' && p[1] == 'o')
+		{
+			appendStringInfo(&s, "m.o%d", state->column);
+			p++;
+		}
+		else
+			appendStringInfoChar(&s, *p);
+	}
+	return s.data;
+}
+
+/*
+ * New states one after the other, each in a SELECT of its own around the last, since sums look at counts and scales that come
+ * before them in the list; the planner flattens them.
+ */
+static char *
+merged(PgtStore *store, const PgtTarget *target, const char *groups)
+{
+	char	   *sql = psprintf("SELECT k.*, s.ctid AS tid, %s FROM %s k LEFT JOIN %s s ON %s", pgt_store_row(store, "o"), groups,
+							   target->st, pgt_store_key_match(store, "k"));
+	StringInfoData redo;
+	ListCell   *lc;
+
+	initStringInfo(&redo);
+	foreach(lc, store->states->list)
+	{
+		PgtState   *state = lfirst(lc);
+
+		sql = psprintf("SELECT m.*, %s AS n%d FROM (%s) m", with_old(state, state->merge), state->number, sql);
+		if (state->redo != NULL)
+			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(state, state->redo));
+	}
+	if (redo.len > 0 && store->states->rows > 0)
+		return psprintf("SELECT m.*, coalesce(m.n%d > 0 AND (%s), false) AS redo FROM (%s) m", store->states->rows, redo.data, sql);
+	return psprintf("SELECT m.*, %s AS redo FROM (%s) m",
+					redo.len > 0 ? psprintf("coalesce(%s, false)", redo.data) : "false", sql);
+}
+
+/* The groups that ask for it, from their rows: keys, aggregates, states. */
+static char *
+recomputed(PgtStore *store, PgtDeltaCtx *cxt, const char *m)
+{
+	PgtOp	   *agg = store->agg;
+	PgtOp	   *child = pgt_op_child(agg, 1);
+	char	   *rows;
+
+	if (agg->nkeys == 0)
+		rows = psprintf("(SELECT * FROM (%s) p WHERE (SELECT pg_catalog.count(*) FROM %s m WHERE m.redo) > 0)", pgt_post(child), m);
+	else
+		rows = pgt_post_of_keys(child, agg->nkeys, pgt_enr(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo",
+																			  pgt_columns("m", agg->nkeys, 0), m)));
+	return pgt_enr(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store)));
+}
+
+static char *
+list_of(const char *format_prefix, int n)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 1; i <= n; i++)
+		appendStringInfo(&s, ", %s%d", format_prefix, i);
+	return s.data;
+}
+
+/* Rows a1 of groups that exist now: tid, o*, the AGG's columns c*, states n*. */
+static char *
+merged_groups(PgtStore *store, const char *m)
+{
+	StringInfoData s;
+	PgtOp	   *agg = store->agg;
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "SELECT m.tid%s%s", list_of("m.o", store->ncols), list_of("m.n", list_length(store->states->list)));
+	for (int k = 1; k <= agg->nkeys; k++)
+		appendStringInfo(&s, ", CASE WHEN m.tid IS NULL THEN m.c%d ELSE m.o%d END AS c%d", k, store->keycols[k - 1], k);
+	for (int i = 0; i < list_length(agg->aggs); i++)
+		appendStringInfo(&s, ", %s AS c%d", store->states->finals[i], agg->nkeys + i + 1);
+	appendStringInfo(&s, " FROM %s m WHERE NOT m.redo", m);
+	if (store->states->rows > 0)
+		appendStringInfo(&s, " AND m.n%d > 0", store->states->rows);
+	return s.data;
+}
+
+static char *
+recomputed_groups(PgtStore *store, const char *m, const char *r)
+{
+	StringInfoData on;
+	PgtOp	   *agg = store->agg;
+
+	initStringInfo(&on);
+	for (int k = 1; k <= agg->nkeys; k++)
+	{
+		if (k > 1)
+			appendStringInfoString(&on, " AND ");
+		if (agg->cols[k - 1].notnull)
+			appendStringInfo(&on, "m.c%d %s r.c%d", k, pgt_type_operator(agg->cols[k - 1].type, true), k);
+		else
+			appendStringInfo(&on, "ARRAY[m.c%d] OPERATOR(pg_catalog.=) ARRAY[r.c%d]", k, k);
+	}
+	return psprintf("SELECT m.tid%s%s%s FROM %s m JOIN %s r ON %s WHERE m.redo", list_of("m.o", store->ncols),
+					list_of("r.n", list_length(store->states->list)), list_of("r.c", agg->ncols), m, r, on.len > 0 ? on.data : "true");
+}
+
+/* The change set over m (and r): visible columns by the query's own targets, of groups that exist; the others are deletions. */
+static char *
+changes(PgtStore *store, const char *m, const char *r)
+{
+	PgtOp	   *root = store->root;
+	char	   *olds = list_of("a1.o", store->ncols) + 2;
+	char	   *live = merged_groups(store, m);
+	char	   *rows;
+
+	if (r != NULL)
+		live = psprintf("%s UNION ALL %s", live, recomputed_groups(store, m, r));
+	rows = psprintf("SELECT CASE WHEN a1.tid IS NULL THEN 'i' ELSE 'u' END::\"char\" AS op, a1.tid, %s, %s FROM (%s) a1",
+					pgt_join2(pgt_targets(root->targets, root->children), pgt_store_hidden(store)), olds, live);
+	if (store->states->rows > 0)
+		rows = psprintf("%s UNION ALL SELECT 'd'::\"char\", a1.tid%s, %s FROM %s a1 WHERE a1.n%d <= 0 AND a1.tid IS NOT NULL", rows,
+						pgt_null_columns(store), olds, m, store->states->rows);
+	return pgt_changed_rows(store, rows);
+}
+
+PgtProgram *
+pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+{
+	PgtProgram *program = palloc(sizeof(PgtProgram));
+	char	   *d = pgt_delta_netted(cxt, pgt_op_child(store->agg, 1));
+	char	   *g;
+	char	   *m;
+	char	   *r = NULL;
+
+	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
+	g = pgt_enr(cxt, "g", grouped_changes(store, d));
+	m = pgt_enr(cxt, "m", merged(store, target, g));
+	if (any_redo(store))
+		r = recomputed(store, cxt, m);
+	program->strategy = "weights";
+	program->steps = list_concat(cxt->steps, pgt_apply_keyed(store, target, changes(store, m, r)));
+	return program;
+}
