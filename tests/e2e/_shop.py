@@ -69,7 +69,7 @@ STREAM_TABLES = [
     ("st_d_right", D_RIGHT),
     ("st_diamond", DIAMOND),
 ]
-STOP = threading.Event()                       # a broken build was found out: no need to go on
+STOP = threading.Event()                       # a difference was found: no need to go on, and the rows are still there
 NAMES = [name for name, _ in STREAM_TABLES]
 TRUTH = {name: base(text) for name, text in STREAM_TABLES}
 
@@ -355,7 +355,7 @@ class Verifier(Refresher):
                     self.seen.add(name)
                     if (missing, extra) != (0, 0):
                         self.differences.append((name, missing, extra))
-                        BROKEN and STOP.set()
+                        STOP.set()
                 except psycopg2.Error as e:
                     self.judge(e)
                 except Exception as e:
@@ -383,6 +383,8 @@ def fire(seconds):
         SEED, sum(w.done for w in writers), sum(w.conflicts for w in writers), sum(r.done for r in refreshers),
         sum(r.busy for r in refreshers), sum(v.done for v in verifiers), sum(v.busy for v in verifiers)))
     differences = [d for v in verifiers for d in v.differences]
+    if differences and not BROKEN:
+        explain(differences[0][0])
     if BROKEN:
         return report(bool(differences), "the broken build is found out", str(differences[:3]))
     good = report(not any(t.is_alive() for t in threads), "nobody hangs")
@@ -397,6 +399,23 @@ def fire(seconds):
     missing = set(NAMES) - set.union(*(v.seen for v in verifiers))
     good &= report(not missing, "every stream table was verified", str(sorted(missing)) if missing else "")
     return good
+
+
+def explain(name):
+    """What is wrong with an ST, for whoever looks at the log."""
+    with connect("explain").cursor() as cur:
+        cur.execute("SELECT pgtrickle.refresh_stream_table(%s)", (name,))
+        columns = visible_columns(cur, name)
+        cur.execute("WITH q AS MATERIALIZED (%s), s AS MATERIALIZED (SELECT %s FROM %s) "
+                    "SELECT 'missing', d::text FROM (TABLE q EXCEPT ALL TABLE s) d UNION ALL "
+                    "SELECT 'extra', d::text FROM (TABLE s EXCEPT ALL TABLE q) d LIMIT 20" % (TRUTH[name], columns, name))
+        for kind, row in cur.fetchall():
+            print("# %s: %s %s" % (name, kind, row))
+        cur.execute("SELECT to_char(h.start_time, 'HH24:MI:SS.MS'), action, merge_strategy_used, rows_inserted, rows_deleted, delta_row_count, "
+                    "h.reason FROM pgtrickle.pgt_refresh_history h JOIN pgtrickle.pgt_stream_tables d USING (pgt_id) "
+                    "WHERE pgt_name = %s ORDER BY refresh_id DESC LIMIT 15", (name,))
+        for row in cur.fetchall():
+            print("# %s" % (row,))
 
 
 def write(seconds):

@@ -16,7 +16,7 @@ grep -q '^not ok - ' <<< "$out" && PGT_FAILED=$((PGT_FAILED + 1))
 grep -q '^ok - ' <<< "$out" || fail "the fire test reported something"
 
 if [ "${FIRE_EXPECT:-}" != difference ]; then
-	check "every ST equals its meaning over the base tables" /usr/bin/python3 "$here/_shop.py" oracle 10
+	check "every ST equals its meaning over the base tables" /usr/bin/python3 "$here/_shop.py" oracle
 	consumer_stop TERM
 	check_eq "the consumer drains and exits 0" $? 0
 	consumer_start
