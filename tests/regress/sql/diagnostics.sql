@@ -5,6 +5,8 @@ SET datestyle = 'ISO, MDY';
 SET intervalstyle = 'postgres';
 SET client_min_messages = warning;
 BEGIN;
+-- the catalog below describes tables that were never registered
+ALTER EVENT TRIGGER pgtrickle_ddl_end DISABLE;
 DELETE FROM pgtrickle.pgt_definitions;
 DELETE FROM pgtrickle.pgt_refresh_history;
 DELETE FROM pgtrickle.pgt_slot;
