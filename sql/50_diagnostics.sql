@@ -641,6 +641,8 @@ BEGIN ATOMIC
     SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
            coalesce(pg_catalog.col_description(a.attrelid, a.attnum),
                     CASE WHEN a.attname LIKE '\_\_pgt\_k%' THEN 'grouping key that is not among the columns of the query'
+                         WHEN a.attname = '__pgt_n' THEN 'number of source rows in the group'
+                         WHEN a.attname LIKE '\_\_pgt\_s%' THEN 'state of an aggregate'
                          ELSE 'state that the next incremental refresh starts from' END)
       FROM pgtrickle.pgt_definitions d
       JOIN pg_catalog.pg_attribute a ON a.attrelid = d.pgt_relid
