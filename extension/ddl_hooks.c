@@ -196,7 +196,18 @@ altered_st(const Command *c, PgtStreamTable *st)
 	pgt_follow_names();
 }
 
-/* ATTACH and DETACH name the child in the parent's command, INHERIT and NO INHERIT the parent in the child's. */
+/*
+ * The other table of a membership command: ATTACH and DETACH name the child in the parent's command, INHERIT and NO INHERIT the
+ * parent in the child's.
+ */
+static Oid
+other_table(const AlterTableCmd *cmd)
+{
+	RangeVar   *name = IsA(cmd->def, PartitionCmd) ? castNode(PartitionCmd, cmd->def)->name : castNode(RangeVar, cmd->def);
+
+	return RangeVarGetRelid(name, NoLock, false);
+}
+
 static void
 membership_changes(const Command *c)
 {
@@ -204,22 +215,22 @@ membership_changes(const Command *c)
 
 	foreach(lc, subcommands(c))
 	{
-		CollectedATSubcmd *sub = lfirst(lc);
+		AlterTableCmd *cmd = castNode(AlterTableCmd, ((CollectedATSubcmd *) lfirst(lc))->parsetree);
 
-		switch (subtype(sub))
+		switch (cmd->subtype)
 		{
 			case AT_AttachPartition:
-				pgt_reconcile_member(pgt_source_roots(c->objid), sub->address.objectId, true);
+				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), true);
 				break;
 			case AT_DetachPartition:
 			case AT_DetachPartitionFinalize:
-				pgt_reconcile_member(pgt_source_roots(c->objid), sub->address.objectId, false);
+				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), false);
 				break;
 			case AT_AddInherit:
-				pgt_reconcile_member(pgt_source_roots(sub->address.objectId), c->objid, true);
+				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, true);
 				break;
 			case AT_DropInherit:
-				pgt_reconcile_member(pgt_source_roots(sub->address.objectId), c->objid, false);
+				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, false);
 				break;
 			default:
 				break;
