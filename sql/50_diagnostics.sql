@@ -80,17 +80,39 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgtrickle._wal_position() IS 'End of the WAL this server has written, or replayed if it is a standby.';
 
+-- plpgsql, because a statement that mentions an unlogged table cannot even be planned on a standby.
+CREATE FUNCTION pgtrickle._segment_counters() RETURNS TABLE (source_relid oid, segno bigint, rows bigint, min_xid xid8, max_xid xid8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT pg_is_in_recovery() THEN
+        RETURN QUERY SELECT s.source_relid, s.segno, s.rows, s.min_xid, s.max_xid FROM pgtrickle_changes.segment_stats s;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._segment_counters() IS
+'The consumer''s counters: rows written to a segment, smallest and largest transaction in it. Empty on a standby, which has no buffers.';
+
+CREATE FUNCTION pgtrickle._applied_lsn() RETURNS pg_lsn
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN pg_is_in_recovery() THEN NULL ELSE (SELECT p.applied_lsn FROM pgtrickle_changes.progress p WHERE p.node = 0) END;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._applied_lsn() IS 'Position up to which the buffers are known to be complete; NULL on a standby.';
+
 CREATE FUNCTION pgtrickle._segments()
 RETURNS TABLE (source_relid oid, segno bigint, gen int, rows bigint, bytes bigint, min_xid xid8, max_xid xid8)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT g.source_relid, g.segno, g.gen, coalesce(s.rows, 0), coalesce(pg_table_size(c.oid), 0), s.min_xid, s.max_xid
       FROM pgtrickle.pgt_segments g
-      LEFT JOIN pgtrickle_changes.segment_stats s ON (s.source_relid, s.segno) = (g.source_relid, g.segno)
+      LEFT JOIN pgtrickle._segment_counters() s ON (s.source_relid, s.segno) = (g.source_relid, g.segno)
       LEFT JOIN pg_class c ON c.relname = g.relname AND c.relnamespace = 'pgtrickle_changes'::regnamespace;
 END;
 COMMENT ON FUNCTION pgtrickle._segments() IS
-'Segments of the change buffers with the consumer''s counters: rows written to the segment, its size in bytes, smallest and largest transaction in it (NULL while empty).';
+'Segments of the change buffers with their counters and sizes in bytes; min_xid and max_xid are NULL while a segment is empty.';
 
 CREATE FUNCTION pgtrickle._st_buffers() RETURNS TABLE (pgt_id bigint, bytes bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -108,9 +130,8 @@ RETURNS TABLE (slot_name text, slot_exists bool, active bool, wal_status text, r
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT s.slot_name::text, r.slot_name IS NOT NULL, coalesce(r.active, false), r.wal_status, r.restart_lsn,
-           r.confirmed_flush_lsn, greatest(p.applied_lsn, r.confirmed_flush_lsn, w.replay_lsn), s.acked_lsn
+           r.confirmed_flush_lsn, greatest(pgtrickle._applied_lsn(), r.confirmed_flush_lsn, w.replay_lsn), s.acked_lsn
       FROM pgtrickle.pgt_slot s
-      LEFT JOIN pgtrickle_changes.progress p ON p.node = s.node
       LEFT JOIN pg_replication_slots r ON r.slot_name = s.slot_name AND r.database = current_database()
       LEFT JOIN pg_stat_replication w ON w.pid = r.active_pid;
 END;
@@ -121,6 +142,28 @@ CREATE FUNCTION pgtrickle._freshness()
 RETURNS TABLE (pgt_id bigint, waiting bool, staleness interval, stale bool)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
+    WITH pending AS (
+        -- A segment's smallest and largest transaction are certainly in it; what lies between may belong to other tables.
+        SELECT DISTINCT f.pgt_id, f.source_relid
+          FROM pgtrickle.pgt_frontiers f
+          JOIN (SELECT c.source_relid, x.xid FROM pgtrickle._segment_counters() c, LATERAL (VALUES (c.min_xid), (c.max_xid)) AS x(xid)
+                 UNION ALL
+                SELECT e.source_relid, e.xid FROM pgtrickle.pgt_source_events e) t ON t.source_relid = f.source_relid
+         WHERE NOT pg_visible_in_snapshot(t.xid, f.snapshot)
+    ), waits AS (
+        SELECT dep.pgt_id,
+               bool_or(CASE dep.source_type WHEN 'TABLE' THEN f.snapshot IS NULL OR p.pgt_id IS NOT NULL
+                                            WHEN 'STREAM_TABLE' THEN coalesce(us.refresh_no > f.upstream_refresh, true)
+                                            ELSE false END) AS any_source
+          FROM pgtrickle.pgt_dependencies dep
+          LEFT JOIN pgtrickle.pgt_frontiers f ON (f.pgt_id, f.source_relid) = (dep.pgt_id, dep.source_relid)
+          LEFT JOIN pending p ON (p.pgt_id, p.source_relid) = (dep.pgt_id, dep.source_relid)
+          LEFT JOIN pgtrickle.pgt_definitions u ON u.pgt_relid = dep.source_relid
+          LEFT JOIN pgtrickle.pgt_state us ON us.pgt_id = u.pgt_id
+         GROUP BY dep.pgt_id
+    ), now_running AS (
+        SELECT EXISTS (SELECT FROM pgtrickle._capture() WHERE active) AS running
+    )
     SELECT d.pgt_id, w.waiting,
            CASE WHEN NOT s.is_populated THEN NULL
                 WHEN w.waiting OR NOT c.running THEN greatest(now() - s.data_timestamp, interval '0')
@@ -130,25 +173,9 @@ BEGIN ATOMIC
                                 * CASE d.refresh_tier WHEN 'warm' THEN 2 WHEN 'cold' THEN 10 ELSE 1 END), false)
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s USING (pgt_id)
-     CROSS JOIN (SELECT EXISTS (SELECT FROM pgtrickle._capture() WHERE active) AS running) c
-     CROSS JOIN LATERAL (
-            SELECT s.needs_reinit OR coalesce(bool_or(
-                     CASE dep.source_type
-                          WHEN 'TABLE' THEN f.snapshot IS NULL
-                            OR EXISTS (SELECT FROM pgtrickle_changes.segment_stats t
-                                        WHERE t.source_relid = dep.source_relid
-                                          AND NOT (pg_visible_in_snapshot(t.min_xid, f.snapshot)
-                                                   AND pg_visible_in_snapshot(t.max_xid, f.snapshot)))
-                            OR EXISTS (SELECT FROM pgtrickle.pgt_source_events e
-                                        WHERE e.source_relid = dep.source_relid
-                                          AND NOT pg_visible_in_snapshot(e.xid, f.snapshot))
-                          WHEN 'STREAM_TABLE' THEN coalesce(us.refresh_no > f.upstream_refresh, true)
-                          ELSE false END), false) AS waiting
-              FROM pgtrickle.pgt_dependencies dep
-              LEFT JOIN pgtrickle.pgt_frontiers f ON (f.pgt_id, f.source_relid) = (dep.pgt_id, dep.source_relid)
-              LEFT JOIN pgtrickle.pgt_definitions u ON u.pgt_relid = dep.source_relid
-              LEFT JOIN pgtrickle.pgt_state us ON us.pgt_id = u.pgt_id
-             WHERE dep.pgt_id = d.pgt_id) w;
+      LEFT JOIN waits ON waits.pgt_id = d.pgt_id
+     CROSS JOIN LATERAL (SELECT s.needs_reinit OR coalesce(waits.any_source, false) AS waiting) w
+     CROSS JOIN now_running c;
 END;
 COMMENT ON FUNCTION pgtrickle._freshness() IS
 'Per stream table. waiting: changes that it has not consumed are known to be waiting, or its next refresh recomputes it. staleness: NULL before the first load; zero while a consumer runs and nothing is waiting; else the age of data_timestamp. stale: a duration schedule (stretched by its tier) has passed since the last refresh although there is something to do or nobody to do it; frozen ones never are.';
