@@ -91,6 +91,14 @@ value_keys(PgtStore *store)
 	return s.data;
 }
 
+/* Rows s of the ST that equal d by value; the index is pinned where there is one. */
+static char *
+matching_rows(PgtStore *store, const PgtTarget *target)
+{
+	return psprintf("LATERAL (SELECT s.ctid, s.* FROM %s s WHERE %s%s) s", target->st, value_match(store),
+					pgt_store_indexes(store) == NIL ? "" : " OFFSET 0");
+}
+
 /*
  * ctids to delete: per row value as many as the delta takes away.  Where values have several images, copies with the very image
  * come first; others only serve when a query's own choice of image was arbitrary (DISTINCT, group keys).
@@ -103,7 +111,7 @@ victims(PgtStore *store, const PgtTarget *target)
 	if (all_image_safe(store))
 		return psprintf("SELECT v.tid FROM (SELECT s.ctid AS tid, d.n, pg_catalog.row_number() OVER (PARTITION BY d.id) AS rn "
 						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM __pgt_delta d WHERE d.w < 0) d "
-						"JOIN %s s ON %s) v WHERE v.rn <= v.n", target->st, value_match(store));
+						"CROSS JOIN %s) v WHERE v.rn <= v.n", matching_rows(store, target));
 	return psprintf("SELECT r.tid FROM (SELECT q.tid, q.n, pg_catalog.row_number() OVER (PARTITION BY q.cls ORDER BY q.pref DESC) AS rn "
 					"FROM (SELECT v.tid, v.cls, pg_catalog.max(v.clsn) AS n, pg_catalog.max((v.image AND v.rn <= v.n)::pg_catalog.int4) AS pref "
 					"FROM (SELECT s.ctid AS tid, d.cls, d.clsn, d.n, %s AS image, "
@@ -111,8 +119,8 @@ victims(PgtStore *store, const PgtTarget *target)
 					"FROM (SELECT d.*, -d.w AS n, d.rid AS id, pg_catalog.min(d.rid) OVER (PARTITION BY %s) AS cls, "
 					"pg_catalog.sum(-d.w) OVER (PARTITION BY %s) AS clsn "
 					"FROM (SELECT d.*, pg_catalog.row_number() OVER () AS rid FROM __pgt_delta d WHERE d.w < 0) d) d "
-					"JOIN %s s ON %s) v GROUP BY v.tid, v.cls) q) r WHERE r.rn <= r.n",
-					image_match(store), image_match(store), keys, keys, target->st, value_match(store));
+					"CROSS JOIN %s) v GROUP BY v.tid, v.cls) q) r WHERE r.rn <= r.n",
+					image_match(store), image_match(store), keys, keys, matching_rows(store, target));
 }
 
 List *
@@ -136,13 +144,23 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 
 /* --- keyed --- */
 
+/*
+ * There is an index for exactly this, so the probes are pinned: a hash join would read the whole ST.  Only a key without hash
+ * support has none, and is left to the planner.
+ */
+char *
+pgt_stored_rows(PgtStore *store, const PgtTarget *target, const char *keys)
+{
+	return psprintf("LATERAL (SELECT s.ctid AS tid, %s FROM %s s WHERE %s%s) s", pgt_store_row(store, "o"), target->st,
+					pgt_store_key_match(store, keys), pgt_store_indexes(store) == NIL ? "" : " OFFSET 0");
+}
+
 char *
 pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *keys)
 {
 	if (keys == NULL)
 		return psprintf("(SELECT s.ctid AS tid, %s FROM %s s)", pgt_store_row(store, "o"), target->st);
-	return psprintf("(SELECT s.ctid AS tid, %s FROM %s k JOIN %s s ON %s)", pgt_store_row(store, "o"), keys, target->st,
-					pgt_store_key_match(store, "k"));
+	return psprintf("(SELECT s.* FROM %s k CROSS JOIN %s)", keys, pgt_stored_rows(store, target, "k"));
 }
 
 /* Keys of n and o are equal, in a form that a full join can hash or merge. */

@@ -30,6 +30,9 @@ extern char *pgt_null_columns(PgtStore *store);
 /* "(SELECT ctid AS tid, columns AS o1..om FROM the ST s ...)" */
 extern char *pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *keys);
 
+/* "LATERAL (...) s": tid, o1..om of the row of the ST that has the key of alias `keys` */
+extern char *pgt_stored_rows(PgtStore *store, const PgtTarget *target, const char *keys);
+
 extern PgtStep *pgt_step(PgtStepKind kind, PgtStepCount counts, const char *name, const char *sql);
 
 #endif /* PGT_APPLY_H */

@@ -94,11 +94,9 @@ delta_union(PgtDeltaCtx *cxt, const PgtOp *op)
 	return s.data;
 }
 
-PgtFrom
-pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
+static PgtFrom
+make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	if (!pgt_op_changed(op, cxt->changed))
-		return NULL;
 	switch (op->kind)
 	{
 		case PGT_OP_SCAN:
@@ -113,6 +111,27 @@ pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 			return delta_union(cxt, op);
 	}
 	return NULL;
+}
+
+PgtFrom
+pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	PgtKnownDelta *known;
+	ListCell   *lc;
+
+	if (!pgt_op_changed(op, cxt->changed))
+		return NULL;
+	foreach(lc, cxt->known)
+	{
+		known = lfirst(lc);
+		if (known->op == op)
+			return known->from;
+	}
+	known = palloc(sizeof(PgtKnownDelta));
+	known->op = op;
+	known->from = make_delta(cxt, op);
+	cxt->known = lappend(cxt->known, known);
+	return known->from;
 }
 
 bool

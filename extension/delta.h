@@ -15,15 +15,23 @@
 /* Inclusion-exclusion has 2^k - 1 terms for k changed inputs. */
 #define PGT_MAX_CHANGED_INPUTS 4
 
+/* One-line SQL of a FROM item, "name" or "(SELECT ...)". */
+typedef char *PgtFrom;
+
+/* What has been made already: rules ask for a child's delta more than once. */
+typedef struct PgtKnownDelta
+{
+	const PgtOp *op;
+	PgtFrom		from;
+} PgtKnownDelta;
+
 typedef struct PgtDeltaCtx
 {
 	Bitmapset  *changed; /* sources that have changes */
 	List	   *steps;	 /* of PgtStep, ENRs only */
 	int			next;	 /* for names */
+	List	   *known;	 /* of PgtKnownDelta */
 } PgtDeltaCtx;
-
-/* One-line SQL of a FROM item, "name" or "(SELECT ...)". */
-typedef char *PgtFrom;
 
 /* The node's delta, or NULL when none of its sources changed. */
 extern PgtFrom pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op);

@@ -383,6 +383,9 @@ pgt_col_image_safe(const PgtCol *col)
 	TypeCacheEntry *tc = lookup_type_cache(col->type, TYPECACHE_BTREE_OPFAMILY);
 	Oid			proc;
 
+	/* a declared scale is every value's display scale */
+	if (col->type == NUMERICOID && col->typmod >= (int32) VARHDRSZ)
+		return true;
 	if (!OidIsValid(tc->btree_opf))
 		return false;
 	proc = get_opfamily_proc(tc->btree_opf, tc->btree_opintype, tc->btree_opintype, BTEQUALIMAGE_PROC);

@@ -259,22 +259,6 @@ pgt_store_key_match(PgtStore *store, const char *row_alias)
 	return s.len == 0 ? "true" : s.data;
 }
 
-/* The statement is a format for the ST's name, so a percent sign in a column's name is doubled. */
-static char *
-escape_percent(const char *text)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (const char *p = text; *p; p++)
-	{
-		if (*p == '%')
-			appendStringInfoChar(&s, '%');
-		appendStringInfoChar(&s, *p);
-	}
-	return s.data;
-}
-
 List *
 pgt_store_indexes(PgtStore *store)
 {
@@ -288,10 +272,10 @@ pgt_store_indexes(PgtStore *store)
 	{
 		for (int k = 0; k < store->agg->nkeys; k++)
 			appendStringInfo(&s, "%s%s", k > 0 ? ", " : "", store->names[store->keycols[k] - 1]);
-		return list_make1(psprintf("CREATE UNIQUE INDEX ON %%s (%s)", escape_percent(s.data)));
+		return list_make1(psprintf("CREATE UNIQUE INDEX ON %%s (%s)", s.data));
 	}
 	hash = hash_of(store, store->agg != NULL, "", NULL);
 	if (hash == NULL)
 		return NIL;
-	return list_make1(psprintf("CREATE INDEX ON %%s ((%s))", escape_percent(hash)));
+	return list_make1(psprintf("CREATE INDEX ON %%s ((%s))", hash));
 }

@@ -320,13 +320,14 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
 	PgtOp	   *agg = store->agg;
 	PgtOp	   *child = pgt_op_child(agg, 1);
-	char	   *d = pgt_delta_netted(cxt, child);
 	char	   *keys = NULL;
 	char	   *rows;
 
-	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
 	if (agg->nkeys > 0)
-		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), d));
+		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), pgt_delta(cxt, child)));
+	else
+		(void) pgt_delta_netted(cxt, child);
+	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
 	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(child, agg->nkeys, keys)));
 	return make_program("groups", list_concat(cxt->steps,
 											  pgt_apply_keyed(store, target,

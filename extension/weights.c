@@ -22,6 +22,17 @@ any_redo(PgtStore *store)
 	return false;
 }
 
+static bool
+any_extremum(PgtStore *store)
+{
+	ListCell   *lc;
+
+	foreach(lc, store->states->list)
+		if (((PgtState *) lfirst(lc))->removed != NULL)
+			return true;
+	return false;
+}
+
 static char *
 grouped_changes(PgtStore *store, const char *delta)
 {
@@ -71,8 +82,7 @@ with_old(const PgtState *state, const char *text)
 static char *
 merged(PgtStore *store, const PgtTarget *target, const char *groups)
 {
-	char	   *sql = psprintf("SELECT k.*, s.ctid AS tid, %s FROM %s k LEFT JOIN %s s ON %s", pgt_store_row(store, "o"), groups,
-							   target->st, pgt_store_key_match(store, "k"));
+	char	   *sql = psprintf("SELECT k.*, s.* FROM %s k LEFT JOIN %s ON true", groups, pgt_stored_rows(store, target, "k"));
 	StringInfoData redo;
 	ListCell   *lc;
 
@@ -180,13 +190,14 @@ PgtProgram *
 pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
 	PgtProgram *program = palloc(sizeof(PgtProgram));
-	char	   *d = pgt_delta_netted(cxt, pgt_op_child(store->agg, 1));
+	PgtOp	   *child = pgt_op_child(store->agg, 1);
 	char	   *g;
 	char	   *m;
 	char	   *r = NULL;
 
-	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
-	g = pgt_enr(cxt, "g", grouped_changes(store, d));
+	/* sums net by themselves; an extremum must not see a value that came and went */
+	g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));
+	((PgtStep *) llast(cxt->steps))->skip_if_empty = store->agg->nkeys > 0;
 	m = pgt_enr(cxt, "m", merged(store, target, g));
 	if (any_redo(store))
 		r = recomputed(store, cxt, m);

@@ -56,6 +56,15 @@ class Round:
         self.cur.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         return out
 
+    def check_idempotent(self):
+        """The canonical text is its own canonical text, stored the same way."""
+        query, self.query = self.query, self.canonical
+        again = self.compile([])
+        self.query = query
+        for a, b in zip(self.view['view'], again['view']):
+            if a != b and a[0] not in ('notice', 'query'):
+                raise Difference(f'canonical query compiles differently: {a} / {b}')
+
     def run(self, sql):
         self.trace.append(sql)
         self.cur.execute(sql)
@@ -67,7 +76,7 @@ class Round:
         self.program('load', self.view)
         for kind, _, sql in self.view['view']:
             if kind == 'index':
-                self.run(sql % 'f.st')
+                self.run(sql.replace('%s', 'f.st', 1))
 
     def program(self, section, compiled):
         """Runs a program; returns the ST's own delta as a table name, or None when it stopped early."""
@@ -202,6 +211,7 @@ def one_round(cur, seed, args, stats):
     cur.execute('SAVEPOINT q')
     try:
         r = Round(cur, query)
+        r.check_idempotent()
         r.create()
         r.check_equal('after load')
     except psycopg2.Error as e:
