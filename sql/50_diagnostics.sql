@@ -362,13 +362,13 @@ BEGIN ATOMIC
     SELECT h.start_time, coalesce(quote_ident(d.pgt_schema) || '.' || quote_ident(d.pgt_name), pg_catalog.format('(dropped: %s)', h.pgt_id)),
            h.action, h.status, h.rows_inserted, h.rows_deleted,
            (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8, h.error_message
-      FROM pgtrickle.pgt_refresh_history h
+      -- The last to end, by primary key: numbers are given when a refresh ends.
+      FROM (SELECT * FROM pgtrickle.pgt_refresh_history ORDER BY refresh_id DESC LIMIT pgtrickle._row_limit(max_rows)) h
       LEFT JOIN pgtrickle.pgt_definitions d USING (pgt_id)
-     ORDER BY h.start_time DESC, h.refresh_id DESC
-     LIMIT pgtrickle._row_limit(max_rows);
+     ORDER BY h.start_time DESC, h.refresh_id DESC;
 END;
 COMMENT ON FUNCTION pgtrickle.refresh_timeline(int) IS
-'Refreshes of all stream tables, newest first, at most max_rows. duration_ms: milliseconds by the wall clock. 22023 for a bad max_rows.';
+'The last max_rows refreshes of all stream tables to end, by start, newest first. duration_ms: milliseconds by the wall clock. 22023 for a bad max_rows.';
 
 CREATE FUNCTION pgtrickle._totals()
 RETURNS TABLE (pgt_id bigint, total bigint, good bigint, failed bigint, rows_inserted bigint, rows_deleted bigint, avg_ms float8,
