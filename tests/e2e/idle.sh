@@ -18,6 +18,7 @@ q "CREATE TABLE x AS SELECT g FROM generate_series(1, 200000) g" -d elsewhere
 lsn=$(q "SELECT pg_current_wal_lsn()")
 check_poll "unrelated writes retain no WAL: the slot passes them" \
 	"SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = 'trickle'" t 20
+q "SELECT '# ' || s.*::text || ', ' || p.* || ', ' || r.confirmed_flush_lsn || ', now ' || pg_current_wal_lsn() FROM pgtrickle.pgt_slot s, pgtrickle_changes.progress p, pg_replication_slots r"
 
 # Quiet: no history row, no WAL record of ours.
 q "CHECKPOINT"

@@ -12,6 +12,10 @@ export PYTHONDONTWRITEBYTECODE=1 SHOP_LONG=1 SHOP_TRUNCATE=0 SHOP_SCHEDULE=200ms
 
 check "stream tables are created" /usr/bin/python3 "$here/_shop.py" setup
 consumer_start
+# The slot is younger than the registrations: everything is loaded once more first.
+check "the scheduler loads all of them" /usr/bin/python3 "$here/_shop.py" oracle 20
+poll_until "SELECT bool_and(NOT needs_reinit) FROM pgtrickle.pgt_stream_tables" t 20
+q "CREATE TABLE seen AS SELECT max(refresh_id) AS n FROM pgtrickle.pgt_refresh_history"
 q "CREATE TABLE fulls AS SELECT count(*) AS n FROM pgtrickle.pgt_refresh_history WHERE action IN ('FULL', 'REINITIALIZE')"
 /usr/bin/python3 "$here/_shop.py" write $((rounds * 20)) > "$PGT_DIR/writers.out" 2>&1 &
 writers=$!
@@ -51,6 +55,9 @@ for ((i = 1; i <= rounds; i++)); do
 		fail "round $i, $victim killed: every ST is right within 5 s"
 		tail -5 "$PGT_DIR/consumer.log" | sed 's/^/# /'
 	fi
+	q "SELECT '# round $i: ' || count(*) || ' of ' || action || ', reason: ' || coalesce(reason, '-') FROM pgtrickle.pgt_refresh_history
+	   WHERE action IN ('FULL', 'REINITIALIZE') AND refresh_id > (SELECT n FROM seen) GROUP BY action, reason"
+	q "UPDATE seen SET n = (SELECT max(refresh_id) FROM pgtrickle.pgt_refresh_history)"
 	rm -f "$SHOP_PAUSE"
 done
 kill "$writers" 2> /dev/null
