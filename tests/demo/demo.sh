@@ -21,8 +21,8 @@ extension_new
 q "SELECT '== PostgreSQL ' || split_part(version(), ' ', 2) || ', pg_trickle ' || pgtrickle.version()"
 echo "   built, installed into a private copy of PostgreSQL and started in $((SECONDS - started)) s; nothing of the system is touched"
 export PYTHONDONTWRITEBYTECODE=1
-/usr/bin/python3 "$PGT_TOP/tests/demo/_demo.py" setup || exit 1
 consumer_start
+/usr/bin/python3 "$PGT_TOP/tests/demo/_demo.py" setup || exit 1
 /usr/bin/python3 "$PGT_TOP/tests/demo/_demo.py" run "${DEMO_SECONDS:-60}"
 code=$?
 
