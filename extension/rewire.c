@@ -63,13 +63,25 @@ pgt_wire_compile(const char *query)
 
 /* ---------- sources ---------- */
 
+/* SELECT on the table, or on each column the query uses. */
 static void
-check_stream_table_source(Oid relid, Oid owner)
+check_select(const PgtViewSource *source, Oid owner)
 {
-	AclResult	rights = pg_class_aclcheck(relid, owner, ACL_SELECT);
+	ListCell   *lc;
 
-	if (rights != ACLCHECK_OK)
-		aclcheck_error(rights, OBJECT_TABLE, get_rel_name(relid));
+	if (pg_class_aclcheck(source->relid, owner, ACL_SELECT) == ACLCHECK_OK)
+		return;
+	foreach(lc, source->attnums)
+	{
+		AttrNumber	attnum = (AttrNumber) lfirst_int(lc);
+
+		if (pg_attribute_aclcheck(source->relid, attnum, owner, ACL_SELECT) != ACLCHECK_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied for column \"%s\" of table \"%s\"", get_attname(source->relid, attnum, false),
+							get_rel_name(source->relid)),
+					 errhint("The owner of a stream table needs SELECT on everything that its query reads, also through views.")));
+	}
 }
 
 void
@@ -77,12 +89,9 @@ pgt_wire_check(const PgtView *view, Oid owner)
 {
 	for (int i = 0; i < view->nsources; i++)
 	{
-		const PgtViewSource *source = &view->sources[i];
-
-		if (source->is_stream_table)
-			check_stream_table_source(source->relid, owner);
-		else
-			pgt_source_check(source->relid, owner);
+		if (!view->sources[i].is_stream_table)
+			pgt_source_check(view->sources[i].relid, owner);
+		check_select(&view->sources[i], owner);
 	}
 }
 

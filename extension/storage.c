@@ -194,15 +194,23 @@ pgt_storage_create(const char *schema, const char *name, const PgtView *view)
 	return relid;
 }
 
-/* Index statements carry %s for the table; user names in them may hold more of those, but the table comes first. */
+/* Index statements carry %s for the table, and %% for a percent sign of a user's name. */
 static char *
 index_statement(const char *pattern, const char *table)
 {
-	const char *at = strstr(pattern, "%s");
+	StringInfoData sql;
 
-	if (at == NULL)
-		elog(ERROR, "index statement names no table: %s", pattern);
-	return psprintf("%.*s%s%s", (int) (at - pattern), pattern, table, at + 2);
+	initStringInfo(&sql);
+	for (const char *at = pattern; *at != '\0'; at++)
+	{
+		if (at[0] == '%' && at[1] == 's')
+			appendStringInfoString(&sql, table);
+		else
+			appendStringInfoChar(&sql, *at);
+		if (at[0] == '%')
+			at++;
+	}
+	return sql.data;
 }
 
 void
@@ -291,6 +299,13 @@ drop_indexes(Oid relid)
 		run_utility(psprintf("DROP INDEX %s", qualified_name(lfirst_oid(lc))));
 }
 
+static void
+hint_at_dependents(void *arg)
+{
+	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		errhint("The new query does not have this column, or has it in another place or type. Drop the dependent objects first.");
+}
+
 void
 pgt_storage_reshape(Oid relid, const PgtView *view)
 {
@@ -312,13 +327,31 @@ pgt_storage_reshape(Oid relid, const PgtView *view)
 		append_column(&sql, &view->columns[i]);
 	}
 	if (sql.len > 0)
+	{
+		ErrorContextCallback context = {error_context_stack, hint_at_dependents, NULL};
+
+		error_context_stack = &context;
 		run_utility(psprintf("ALTER TABLE %s %s", table, sql.data));
+		error_context_stack = context.previous;
+	}
+}
+
+/* Our own way of saying CASCADE. */
+static void
+hint_at_cascade(void *arg)
+{
+	if (geterrcode() == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST)
+		errhint("Use pgtrickle.drop_stream_table(name, cascade => true) to drop the dependent objects too.");
 }
 
 void
 pgt_storage_drop(Oid relid, bool cascade)
 {
+	ErrorContextCallback context = {error_context_stack, hint_at_cascade, NULL};
+
+	error_context_stack = &context;
 	run_utility(psprintf("DROP TABLE %s %s", qualified_name(relid), cascade ? "CASCADE" : "RESTRICT"));
+	error_context_stack = context.previous;
 }
 
 /* ---------- buffers ---------- */

@@ -1,6 +1,10 @@
 -- create_stream_table: what it makes, for every kind of option; create_if_not_exists, create_or_replace, bulk_create.
 SET TimeZone = 'UTC';
 SET datestyle = 'ISO, MDY';
+SET intervalstyle = 'postgres';
+SET lc_monetary = 'C';
+SET lc_numeric = 'C';
+SET lc_time = 'C';
 SET client_min_messages = warning;
 CREATE SCHEMA crt;
 SET search_path = crt, public;
