@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../lib/cluster.sh"
 
 cluster_new
-q "CREATE ROLE alice LOGIN; CREATE DATABASE origin; CREATE DATABASE copy"
+printf '%s\n' "CREATE ROLE alice LOGIN;" "CREATE DATABASE origin;" | q_script
 PGDATABASE=origin
 extension_new
 
@@ -35,10 +35,15 @@ definitions="SELECT pgt_schema, pgt_name, pgt_owner, original_query, defining_qu
 edges="SELECT d.pgt_name, e.source_type, e.source_relid::regclass, e.columns_used FROM pgtrickle.pgt_dependencies e JOIN pgtrickle.pgt_definitions d USING (pgt_id) ORDER BY 1, 3::text"
 sources="SELECT s.relid::regclass, (SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = relid AND attnum = ANY (attnums)) FROM pgtrickle.pgt_sources s ORDER BY 1::text"
 
+new_database()
+{
+	printf '%s\n' "SET client_min_messages = warning;" "DROP DATABASE IF EXISTS $1;" "CREATE DATABASE $1;" | q_script
+}
+
 # The copy gets OIDs of its own: tables made before the restore shift them all.
 restore_into_copy()
 {
-	PGDATABASE=postgres q "DROP DATABASE IF EXISTS copy" -c "CREATE DATABASE copy"
+	PGDATABASE=postgres new_database copy
 	PGDATABASE=copy q "SELECT count(*) FROM (SELECT lo_create(0) FROM generate_series(1, 500)) l" > /dev/null
 	case $1 in
 		custom)
@@ -79,7 +84,7 @@ done
 
 # What happened after the dump, or while nothing was captured, is found by the diff.
 PGDATABASE=copy
-q "INSERT INTO \"My Schema\".\"Src\" VALUES (200, 'g9', 5, '2026-02-02')" -c "INSERT INTO nokey VALUES (200, 'x'), (200, 'x')"
+q "INSERT INTO \"My Schema\".\"Src\" VALUES (200, 'g9', 5, '2026-02-02')" -c "INSERT INTO nokey VALUES (200, 'x'), (200, 'x')" || fail "sources are changed"
 for st in sums '"My Schema"."Top"' bag; do
 	assert_st_equal "$st" "$st is right after its first refresh here"
 done
@@ -90,7 +95,7 @@ for st in sums '"My Schema"."Top"' bag; do
 done
 
 # A source that was not restored: a warning, and a second call makes it good.
-PGDATABASE=postgres q "DROP DATABASE IF EXISTS copy2" -c "CREATE DATABASE copy2"
+PGDATABASE=postgres new_database copy2
 "$PGT_BIN/pg_dump" -d origin -Fc -f "$PGT_DIR/dump"
 "$PGT_BIN/pg_restore" -d copy2 "$PGT_DIR/dump" > /dev/null 2>&1
 PGDATABASE=copy2
