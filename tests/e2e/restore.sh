@@ -19,11 +19,11 @@ make_origin()
 		INSERT INTO "My Schema"."Src" SELECT i, 'g' || i % 3, i, date '2026-01-01' + i FROM generate_series(1, 100) i;
 		CREATE TABLE nokey (a int, b text);
 		CREATE FUNCTION half(numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT $1 / 2';
-		CREATE VIEW some AS SELECT a, b FROM nokey WHERE a > 0;
+		CREATE VIEW positive AS SELECT a, b FROM nokey WHERE a > 0;
 		SET TimeZone = 'Asia/Tokyo';
 		SELECT pgtrickle.create_stream_table('sums', 'SELECT grp, sum(half(v)) AS total, avg(v) AS mean, count(*) AS n FROM "My Schema"."Src" GROUP BY grp', '5s');
 		SELECT pgtrickle.create_stream_table('"My Schema"."Top"', 'SELECT grp, n FROM sums WHERE n > 1', 'continuous', 'DIFFERENTIAL');
-		SELECT pgtrickle.create_stream_table('bag', 'SELECT s.a, s.b, t.grp FROM some s LEFT JOIN "My Schema"."Src" t ON t.id = s.a');
+		SELECT pgtrickle.create_stream_table('bag', 'SELECT s.a, s.b, t.grp FROM positive s LEFT JOIN "My Schema"."Src" t ON t.id = s.a');
 		SELECT pgtrickle.alter_stream_table('bag', tier => 'cold', fuse => 'on', fuse_ceiling => 77);
 		CREATE VIEW over_sums AS SELECT grp FROM sums;
 		GRANT SELECT ON sums TO PUBLIC;
@@ -76,7 +76,7 @@ check_copy()
 	check_eq "$kind: grants came along" "$(PGDATABASE=copy q "SELECT has_table_privilege('public', 'sums', 'SELECT')")" t
 }
 
-make_origin > /dev/null || fail "origin is made"
+make_origin > "$PGT_DIR/origin.out" || { fail "origin is made"; exit 1; }
 for kind in script custom parallel; do
 	check "$kind: dump and restore without an error" restore_into_copy $kind
 	check_copy $kind
