@@ -186,6 +186,8 @@ on_horizons(void *arg, const PGresult *res, const PgtErr *err)
 		for (int i = 0; i < PQntuples(res); i++)
 			pgt_confirm_horizon(a->confirm, (uint32_t) strtoul(PQgetvalue(res, i, 0), NULL, 10), !PQgetisnull(res, i, 1),
 								strtoull(PQgetvalue(res, i, 1), NULL, 10));
+		if (PQntuples(res) > 0)
+			a->max_retained = PQgetisnull(res, 0, 2) ? 0 : strtoll(PQgetvalue(res, 0, 2), NULL, 10);
 		if (pgt_confirm_round_end(a->confirm))
 			a->consumed = a->untrimmed = true;
 		check_retained(a);
@@ -209,7 +211,11 @@ start_round(void *arg)
 	a->round_running = true;
 	a->round_wanted = false;
 	pgt_confirm_round_begin(a->confirm);
-	pgt_conn_query(a->control, "SELECT source_relid, horizon FROM pgtrickle._consumer_horizon()", on_horizons, a);
+	/* the setting exists once the function has loaded the extension's library, hence here */
+	pgt_conn_query(a->control,
+				   "SELECT source_relid, horizon, pg_size_bytes(current_setting('pg_trickle.max_retained_wal', true))"
+				   " FROM pgtrickle._consumer_horizon()",
+				   on_horizons, a);
 }
 
 static void
@@ -268,7 +274,6 @@ on_positions(void *arg, const PGresult *res, const PgtErr *err)
 		pgt_log(PGT_LOG_WARNING, "confirm", "could not read the slot's position: %s", err ? err->message : "no such slot");
 		return;
 	}
-	a->max_retained = PQgetisnull(res, 0, 1) ? 0 : strtoll(PQgetvalue(res, 0, 1), NULL, 10);
 	a->known = true;
 	a->events.on_confirmed(a->arg, a->acked);
 	arm(a, GATHER_US);
@@ -286,9 +291,7 @@ pgt_acker_attach(PgtAcker *a, PgtConn *control)
 	a->acked_at = pgt_loop_now(a->loop);
 	if (control)
 		pgt_conn_params(control,
-						"SELECT confirmed_flush_lsn, pg_size_bytes(current_setting('pg_trickle.max_retained_wal', true))"
-						" FROM pg_replication_slots WHERE slot_name = $1",
-						1, params, on_positions, a);
+						"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1", 1, params, on_positions, a);
 	else if (a->drained)
 		finish_drain(a);
 }
