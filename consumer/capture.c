@@ -20,6 +20,7 @@
 #include "consumer/metrics.h"
 #include "consumer/sqlbuf.h"
 
+#define SMALL_XACT_ROWS 10000 /* applied in a few milliseconds: a refresh need not wait for that to begin */
 #define AGE_FACTOR 8 /* under a steady stream a flush waits this many idle times at most */
 #define LONG_APPLY_US 5000000
 
@@ -358,6 +359,8 @@ on_commit(void *arg, const PgtCommitMsg *msg)
 	}
 	c->skipping = false;
 	pgt_batch_commit(c->gather, msg->end_lsn);
+	if (c->xact_rows <= SMALL_XACT_ROWS)
+		c->events.on_received(c->arg, c->xact_relids.ids, c->xact_relids.n, msg->end_lsn);
 }
 
 static void

@@ -18,6 +18,8 @@ typedef struct PgtCaptureEvents
 {
 	/* committed in the buffers: these sources, up to lsn */
 	void (*on_applied)(void *arg, const uint32_t *relids, int n, uint64_t lsn);
+	/* received whole, perhaps not applied yet: a small transaction, which a barrier would flush at once */
+	void (*on_received)(void *arg, const uint32_t *relids, int n, uint64_t lsn);
 	/* everything that ends at or before lsn is in the buffers */
 	void (*on_progress)(void *arg, uint64_t lsn);
 	/* nothing can go on: reconnect.  culprit as in apply.h */

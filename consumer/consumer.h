@@ -29,7 +29,7 @@ extern void pgt_sched_on_attached(uint64_t applied_lsn, const char *gap);
 /* the stream is down (reconnecting): no barrier will be answered until on_attached */
 extern void pgt_sched_on_detached(void);
 
-/* transactions touching these sources are committed in the buffers, up to end_lsn */
+/* transactions touching these sources are committed in the buffers, or received and so small that a barrier brings them there at once */
 extern void pgt_sched_on_applied(const uint32_t *relids, int nrelids, uint64_t end_lsn);
 
 /* everything whose commit ends at or before lsn is in the buffers (called for barriers too) */

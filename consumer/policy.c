@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-#define LEFTOVER_DELAY INT64_C(10000)	/* what S1 could not see yet is a matter of milliseconds */
+#define LEFTOVER_FIRST INT64_C(5000)	/* what S1 could not see yet is usually a matter of milliseconds, */
+#define LEFTOVER_MAX INT64_C(1000000)	/* but a commit may wait for a synchronous standby */
 #define QUICK_MS 20.0			/* units whose last refresh was quicker may share a transaction */
 #define MAX_MEMBERS 16			/* of a job, unless one unit is larger */
 
@@ -416,11 +417,10 @@ pgt_policy_succeeded(PgtPolicy *p, int node, const PgtRefreshed *r, const bool *
 	st->barrier = r->barrier;
 	st->cost_ms = r->cost_ms;
 	st->retry_at = 0;
-	if (r->leftover)
-	{
-		st->leftover = true;
-		st->retry_at = p->now + LEFTOVER_DELAY;
-	}
+	st->leftover = r->leftover;
+	st->barren = r->leftover && !r->changed ? st->barren + 1 : 0;
+	if (st->barren > 0)
+		st->retry_at = p->now + pgt_backoff(st->barren, LEFTOVER_FIRST, LEFTOVER_MAX, 512);
 	if (!r->changed)
 		return;
 	FOR_EACH(e, p->dag->readers, node)

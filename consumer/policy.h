@@ -34,6 +34,7 @@ typedef struct PgtPolicySt
 	bool		upstream_changed;
 	bool		running;
 	int			failures;		/* in a row */
+	int			barren;			/* refreshes in a row that changed nothing and left something over */
 	uint64_t	barrier;		/* X of the last refresh */
 	int64_t		last_start;
 	int64_t		due;

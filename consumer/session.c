@@ -197,6 +197,13 @@ on_stream_failed(void *arg, const PgtErr *err)
 	session_failed(arg, "replication connection", err);
 }
 
+/* The scheduler may begin a refresh now: its barrier flushes what is gathered. */
+static void
+on_received(void *arg, const uint32_t *relids, int n, uint64_t lsn)
+{
+	pgt_sched_on_applied(relids, n, lsn);
+}
+
 static void
 on_applied(void *arg, const uint32_t *relids, int n, uint64_t lsn)
 {
@@ -502,7 +509,7 @@ pgt_session_stop(PgtSession *s)
 PgtSession *
 pgt_session_start(PgtLoop *loop, const PgtOptions *options, const PgtSessionEvents *events, void *arg)
 {
-	static const PgtCaptureEvents capture_events = {on_applied, on_progress, on_apply_failed};
+	static const PgtCaptureEvents capture_events = {on_applied, on_received, on_progress, on_apply_failed};
 	static const PgtAckerEvents acker_events = {on_confirmed, get_safe_lsn, get_received_lsn, may_trim};
 	PgtSession *s = calloc(1, sizeof(PgtSession));
 

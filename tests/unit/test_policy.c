@@ -345,6 +345,24 @@ leftover_is_tried_again_shortly(void **state)
 	next_job(1);
 	pgt_policy_succeeded(&p, 0, &r, in_job_flags);
 	assert_true(pgt_policy_tick(&p) > p.now && pgt_policy_tick(&p) <= p.now + 20000);
+
+	/* still nothing to be had: less and less often */
+	for (int i = 0; i < 12; i++)
+	{
+		p.now = pgt_policy_tick(&p);
+		pgt_policy_tick(&p);
+		assert_int_equal(next_job(1), 1);
+		pgt_policy_succeeded(&p, 0, &r, in_job_flags);
+	}
+	assert_true(pgt_policy_tick(&p) - p.now > 500000 && pgt_policy_tick(&p) - p.now <= 2 * SEC);
+
+	/* but what is merely newer than S1 under steady writes is not waited for */
+	r.changed = true;
+	p.now = pgt_policy_tick(&p);
+	pgt_policy_tick(&p);
+	next_job(1);
+	pgt_policy_succeeded(&p, 0, &r, in_job_flags);
+	assert_true(pgt_policy_tick(&p) <= p.now + p.coalesce_us);
 }
 
 /* ---- graphs ---- */
