@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(pgt_diag_explain_delta);
 /* One section of explain_delta: the program for one set of changed sources, under a title for people. */
 typedef struct DiagSection
 {
-	char	   *title;
+	char *title;
 	PgtProgram *program;
 } DiagSection;
 
@@ -54,8 +54,8 @@ pgt_diag_st_id(PG_FUNCTION_ARGS)
 static List *
 diag_sections(const PgtStreamTable *st, PgtView *view)
 {
-	PgtTarget	target = {.st = quote_qualified_identifier(st->schema, st->name), .relid = st->relid};
-	List	   *sections = NIL;
+	PgtTarget target = {.st = quote_qualified_identifier(st->schema, st->name), .relid = st->relid};
+	List *sections = NIL;
 
 	if (view->full_reason != NULL)
 	{
@@ -68,7 +68,7 @@ diag_sections(const PgtStreamTable *st, PgtView *view)
 	for (int i = 0; i < view->nsources; i++)
 	{
 		DiagSection *section = palloc0(sizeof(DiagSection));
-		Oid			relid = view->sources[i].relid;
+		Oid relid = view->sources[i].relid;
 
 		section->title = psprintf("changes in %s",
 								  quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid)));
@@ -83,7 +83,7 @@ static PgtView *
 diag_compile(const PgtStreamTable *st, List **sections)
 {
 	PgtOwnerScope scope = pgt_owner_begin(st);
-	PgtView    *view = pgt_view_compile(st->query);
+	PgtView *view = pgt_view_compile(st->query);
 
 	if (sections != NULL)
 		*sections = diag_sections(st, view);
@@ -95,7 +95,7 @@ Datum
 pgt_diag_compiler_hint(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = pgt_st_by_id(PG_GETARG_INT64(0));
-	PgtView    *view;
+	PgtView *view;
 
 	if (st == NULL)
 		PG_RETURN_NULL();
@@ -123,8 +123,8 @@ diag_step_kind(PgtStepKind kind)
 static void
 diag_put(ReturnSetInfo *rsinfo, const char *line)
 {
-	Datum		value = CStringGetTextDatum(line);
-	bool		isnull = false;
+	Datum value = CStringGetTextDatum(line);
+	bool isnull = false;
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
 }
@@ -132,17 +132,17 @@ diag_put(ReturnSetInfo *rsinfo, const char *line)
 static void
 diag_emit_text(ReturnSetInfo *rsinfo, List *sections)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, sections)
+	foreach (lc, sections)
 	{
 		DiagSection *section = lfirst(lc);
-		ListCell   *sc;
+		ListCell *sc;
 
 		diag_put(rsinfo, psprintf("-- %s, strategy %s", section->title, section->program->strategy));
-		foreach(sc, section->program->steps)
+		foreach (sc, section->program->steps)
 		{
-			PgtStep    *step = lfirst(sc);
+			PgtStep *step = lfirst(sc);
 
 			diag_put(rsinfo, psprintf("-- step %d: %s%s%s", foreach_current_index(sc) + 1, diag_step_kind(step->kind),
 									  step->name != NULL ? " " : "", step->name != NULL ? step->name : ""));
@@ -165,16 +165,16 @@ diag_json_field(StringInfo buf, const char *key, const char *value)
 static void
 diag_json_section(StringInfo buf, const DiagSection *section)
 {
-	ListCell   *sc;
+	ListCell *sc;
 
 	appendStringInfoChar(buf, '{');
 	diag_json_field(buf, "for", section->title);
 	appendStringInfoString(buf, ", ");
 	diag_json_field(buf, "strategy", section->program->strategy);
 	appendStringInfoString(buf, ", \"steps\": [");
-	foreach(sc, section->program->steps)
+	foreach (sc, section->program->steps)
 	{
-		PgtStep    *step = lfirst(sc);
+		PgtStep *step = lfirst(sc);
 
 		appendStringInfoString(buf, foreach_current_index(sc) > 0 ? ", {" : "{");
 		diag_json_field(buf, "kind", diag_step_kind(step->kind));
@@ -191,11 +191,11 @@ static void
 diag_emit_json(ReturnSetInfo *rsinfo, List *sections)
 {
 	StringInfoData buf;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
-	foreach(lc, sections)
+	foreach (lc, sections)
 	{
 		if (foreach_current_index(lc) > 0)
 			appendStringInfoString(&buf, ", ");
@@ -209,9 +209,9 @@ Datum
 pgt_diag_explain_delta(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = diag_st_arg(fcinfo, 0);
-	char	   *format = PG_ARGISNULL(1) ? pstrdup("text") : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		json = pg_strcasecmp(format, "json") == 0;
-	List	   *sections = NIL;
+	char *format = PG_ARGISNULL(1) ? pstrdup("text") : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool json = pg_strcasecmp(format, "json") == 0;
+	List *sections = NIL;
 
 	if (!json && pg_strcasecmp(format, "text") != 0)
 		ereport(ERROR,
