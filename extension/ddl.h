@@ -55,7 +55,8 @@ extern void pgt_reconcile_identities(void);
 /* The definition of a type changed: what was captured of it may not fit any more. */
 extern void pgt_reconcile_type(Oid typid);
 
-/* A table was dropped that is an ST, a source, or a member of a source's family. */
+/* Tables were dropped: first those that are STs, so that nothing is refused for the sake of what goes itself, then all. */
+extern void pgt_reconcile_dropped_st(Oid relid);
 extern void pgt_reconcile_dropped(Oid relid, const char *identity);
 
 /* Objects were renamed: definitions, queries and edges take the new names. */

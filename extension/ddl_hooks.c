@@ -170,11 +170,11 @@ allowed_on_st(AlterTableType type)
 }
 
 static void
-refuse_alter_st(const char *identity)
+refuse_alter_st(const PgtStreamTable *st)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-			 errmsg("cannot alter the structure of stream table %s", identity),
+			 errmsg("cannot alter the structure of stream table %s", quote_qualified_identifier(st->schema, st->name)),
 			 errdetail("Its columns are those of its defining query."),
 			 errhint("Use pgtrickle.alter_stream_table() to change the query, and CREATE INDEX for more indexes.")));
 }
@@ -187,11 +187,11 @@ altered_st(const Command *c, PgtStreamTable *st)
 
 	if (stmt && IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType != OBJECT_TABLE &&
 		((RenameStmt *) stmt)->renameType != OBJECT_VIEW)
-		refuse_alter_st(c->identity);
+		refuse_alter_st(st);
 	foreach(lc, subcommands(c))
 	{
 		if (!allowed_on_st(subtype(lfirst(lc))))
-			refuse_alter_st(c->identity);
+			refuse_alter_st(st);
 	}
 	pgt_follow_names();
 }
@@ -272,7 +272,9 @@ is_rename(const Command *c)
 static void
 command_done(const Command *c)
 {
-	if (c->classid == RelationRelationId)
+	if (c->classid == RelationRelationId && get_rel_relkind(c->objid) == RELKIND_COMPOSITE_TYPE)
+		pgt_reconcile_type(get_rel_type_id(c->objid));
+	else if (c->classid == RelationRelationId)
 	{
 		if (strncmp(c->tag, "CREATE", 6) == 0)
 			created_table(c);
@@ -348,30 +350,45 @@ column_dropped(const Dropped *d)
 		return;
 	st = pgt_st_by_relid(d->objid);
 	if (st != NULL)
-		refuse_alter_st(d->identity);
+		refuse_alter_st(st);
 	foreach(lc, pgt_source_roots(d->objid))
 		pgt_reconcile_source(lfirst_oid(lc), d->objid, false);
+}
+
+static bool
+is_index(const Dropped *d)
+{
+	return strcmp(d->type, "index") == 0;
+}
+
+static void
+object_dropped(const Dropped *d)
+{
+	if (d->classid == ProcedureRelationId)
+		pgt_reconcile_function(d->identity, true);
+	else if (d->classid == RelationRelationId && d->objsubid != 0)
+		column_dropped(d);
+	else if (d->classid == RelationRelationId && !is_index(d))
+		pgt_reconcile_dropped(d->objid, d->identity);
 }
 
 static void
 sql_drop(void)
 {
+	List	   *dropped = read_dropped();
 	bool		index_gone = false;
 	ListCell   *lc;
 
-	foreach(lc, read_dropped())
+	foreach(lc, dropped)
 	{
 		Dropped    *d = lfirst(lc);
 
-		if (d->classid == RelationRelationId && d->objsubid != 0)
-			column_dropped(d);
-		else if (d->classid == RelationRelationId && strcmp(d->type, "index") == 0)
-			index_gone = true;
-		else if (d->classid == RelationRelationId)
-			pgt_reconcile_dropped(d->objid, d->identity);
-		else if (d->classid == ProcedureRelationId)
-			pgt_reconcile_function(d->identity, true);
+		if (d->classid == RelationRelationId && d->objsubid == 0 && !is_index(d))
+			pgt_reconcile_dropped_st(d->objid);
+		index_gone |= is_index(d);
 	}
+	foreach(lc, dropped)
+		object_dropped(lfirst(lc));
 	if (index_gone)
 		pgt_reconcile_identities();
 }

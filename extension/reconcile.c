@@ -151,7 +151,7 @@ pgt_break_dependents(List *dependents, const char *what, const char *reason)
 	if (pgt_guc_block_source_ddl)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot %s because stream table %s needs it", what, ((PgtDependent *) linitial(dependents))->label),
+				 errmsg("cannot %s because stream table %s uses it", what, ((PgtDependent *) linitial(dependents))->label),
 				 list_length(dependents) > 1 ? errdetail("So do %d more stream tables.", list_length(dependents) - 1) : 0,
 				 errhint("Drop or alter the stream table first, or set pg_trickle.block_source_ddl = off to have it suspended instead.")));
 	foreach(lc, dependents)
@@ -260,7 +260,7 @@ check_row_security(Oid source, List *dependents)
 			broken = lappend(broken, d);
 		ReleaseSysCache(tup);
 	}
-	pgt_break_dependents(broken, psprintf("let row-level security apply to table \"%s\"", get_rel_name(source)),
+	pgt_break_dependents(broken, psprintf("apply row-level security to table \"%s\"", get_rel_name(source)),
 						 psprintf("row-level security applies to its owner on table \"%s\"", get_rel_name(source)));
 }
 
@@ -505,14 +505,20 @@ sources_with_leaf(Oid relid)
 }
 
 void
-pgt_reconcile_dropped(Oid relid, const char *identity)
+pgt_reconcile_dropped_st(Oid relid)
 {
 	PgtStreamTable *st = pgt_st_by_relid(relid);
+
+	if (st != NULL)
+		dropped_st(st);
+}
+
+void
+pgt_reconcile_dropped(Oid relid, const char *identity)
+{
 	ListCell   *lc;
 
 	pgt_break_dependents(pgt_dependents(relid), psprintf("drop table %s", identity), psprintf("table %s was dropped", identity));
-	if (st != NULL)
-		dropped_st(st);
 	if (pgt_source_get(relid) != NULL)
 		pgt_source_forget(relid);
 	foreach(lc, sources_with_leaf(relid))
