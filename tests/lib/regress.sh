@@ -15,6 +15,8 @@ printf '%s;\n' "$createdb_sql" | q_script || { fail "database is created"; exit 
 export PGDATABASE=regression
 extension_new
 if [ -f "$dir/consumer" ]; then
+	# tests say themselves when to refresh
+	q "ALTER DATABASE regression SET pg_trickle.enabled = off" || { fail "schedules are off"; exit 1; }
 	consumer_start "$PGT_SLOT" $(cat "$dir/consumer")
 fi
 
