@@ -25,6 +25,8 @@ static double values[PGT_METRIC_COUNT];
 static void (*renderers[MAX_RENDERERS])(FILE *out, void *arg);
 static void *renderer_args[MAX_RENDERERS];
 static int nrenderers = 0;
+static void (*collector)(void *arg);
+static void *collector_arg;
 
 void
 pgt_metric_add(PgtMetric metric, double by)
@@ -45,6 +47,13 @@ pgt_metric_get(PgtMetric metric)
 }
 
 void
+pgt_metrics_set_collector(void (*collect)(void *arg), void *arg)
+{
+	collector = collect;
+	collector_arg = arg;
+}
+
+void
 pgt_metrics_add_renderer(void (*render)(FILE *out, void *arg), void *arg)
 {
 	if (nrenderers < MAX_RENDERERS)
@@ -57,6 +66,8 @@ pgt_metrics_add_renderer(void (*render)(FILE *out, void *arg), void *arg)
 void
 pgt_metrics_render(FILE *out)
 {
+	if (collector)
+		collector(collector_arg);
 	for (int i = 0; i < PGT_METRIC_COUNT; i++)
 		fprintf(out, "# HELP trickle_%s %s\n# TYPE trickle_%s %s\ntrickle_%s %.17g\n", defs[i].name, defs[i].help, defs[i].name,
 				defs[i].type, defs[i].name, values[i]);

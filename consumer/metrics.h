@@ -46,6 +46,9 @@ extern void pgt_metric_set(PgtMetric metric, double value);
 extern double pgt_metric_get(PgtMetric metric);
 extern void pgt_metrics_render(FILE *out);
 
+/* called before rendering, for figures that are not kept up to date all the time */
+extern void pgt_metrics_set_collector(void (*collect)(void *arg), void *arg);
+
 /* a module may render figures of its own with labels (the scheduler: one per stream table) */
 extern void pgt_metrics_add_renderer(void (*render)(FILE *out, void *arg), void *arg);
 

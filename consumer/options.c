@@ -53,7 +53,7 @@ static const OptDef defs[] = {
 	{NULL, "port", 'p', OPT_TEXT, AT(port), "", 0, 0, NULL, 0, "server port"},
 	{NULL, "username", 'U', OPT_TEXT, AT(username), "", 0, 0, NULL, 0, "role to connect as: LOGIN, REPLICATION, member of pgtrickle_consumer"},
 	{NULL, "no-password", 'w', OPT_FLAG, AT(no_password), "off", 0, 0, NULL, 0, "never prompt (the daemon never does; passwords come from libpq: PGPASSFILE, service file)"},
-	{NULL, "reconnect-max", 0, OPT_TIME, AT(reconnect_max_us), "5s", 10000, 600000000, NULL, OPT_RELOAD, "longest pause between attempts to reconnect"},
+	{NULL, "reconnect-max", 0, OPT_TIME, AT(reconnect_max_us), "1s", 10000, 600000000, NULL, OPT_RELOAD, "longest pause between attempts to reconnect"},
 
 	{"Actions", "slot", 'S', OPT_NAME, AT(slot), "", 0, 0, NULL, 0, "replication slot of this database"},
 	{NULL, "create-slot", 0, OPT_FLAG, AT(create_slot), "off", 0, 0, NULL, OPT_CLI_ONLY, "create the slot, then exit (or go on, with --start)"},

@@ -28,6 +28,9 @@
 #define LOCK_POLL_US 250000
 #define WATCH_US 10000000 /* settings that may change under us */
 #define RETRY_FIRST_US 50000
+#define SLOT_BUSY_US 200000
+#define BEHIND_US 5000000
+#define STATE_OBJECT_IN_USE "55006"
 
 typedef enum SessionState
 {
@@ -145,6 +148,9 @@ session_failed(PgtSession *s, const char *context, const PgtErr *err)
 		return;
 	}
 	pause = pgt_retry_failed(&s->retry);
+	/* the walsender of a predecessor that just died: it will be gone in a moment */
+	if (strcmp(err->sqlstate, STATE_OBJECT_IN_USE) == 0 && pause > SLOT_BUSY_US)
+		pause = SLOT_BUSY_US;
 	if (strcmp(s->last_error, err->message) != 0)
 		pgt_log_err(PGT_LOG_WARNING, "session", context, err);
 	snprintf(s->last_error, sizeof(s->last_error), "%s", err->message);
@@ -219,7 +225,6 @@ on_progress(void *arg, uint64_t lsn)
 	PgtSession *s = arg;
 
 	pgt_metric_set(PGT_M_APPLIED_LSN, (double) lsn);
-	pgt_metric_set(PGT_M_RECEIVED_LSN, (double) pgt_stream_received(s->stream));
 	pgt_stream_positions(s->stream, lsn, s->confirmed);
 	pgt_acker_progress(s->acker);
 	pgt_sched_on_progress(lsn);
@@ -292,6 +297,20 @@ on_watch(void *arg, const PGresult *res, const PgtErr *err)
 		session_failed(s, "synchronous replication", &e);
 }
 
+/* figures that change by themselves, brought up to date when somebody looks */
+static void
+collect_metrics(void *arg)
+{
+	PgtSession *s = arg;
+
+	pgt_metric_set(PGT_M_LAG_SECONDS, (double) pgt_consumer_lag_us() / 1e6);
+	if (s->stream)
+	{
+		pgt_metric_set(PGT_M_RECEIVED_LSN, (double) pgt_stream_received(s->stream));
+		pgt_metric_set(PGT_M_PINNED_BYTES, (double) pgt_stream_received(s->stream) - (double) s->confirmed);
+	}
+}
+
 static void
 watch_settings(void *arg)
 {
@@ -299,8 +318,9 @@ watch_settings(void *arg)
 
 	if (pgt_conn_is_idle(s->control))
 		pgt_conn_query(s->control, "SELECT current_setting('synchronous_standby_names')", on_watch, s);
-	pgt_metric_set(PGT_M_LAG_SECONDS, (double) pgt_capture_lag_us(s->capture) / 1e6);
-	pgt_metric_set(PGT_M_PINNED_BYTES, (double) pgt_stream_received(s->stream) - (double) s->confirmed);
+	if (pgt_capture_lag_us(s->capture) > BEHIND_US)
+		pgt_log(PGT_LOG_INFO, "apply", "behind: the oldest unapplied transaction came %.0f s ago, %.1f MB are waiting",
+				(double) pgt_capture_lag_us(s->capture) / 1e6, (double) pgt_capture_queued(s->capture) / (1024 * 1024));
 	pgt_timer_after(s->loop, &s->watch, WATCH_US);
 }
 
@@ -369,7 +389,7 @@ on_attached(void *arg, const PGresult *res, const PgtErr *err)
 	}
 	snprintf(s->gap, sizeof(s->gap), "%s", PQgetvalue(res, 0, 1));
 	if (s->gap[0])
-		pgt_log(PGT_LOG_WARNING, "session", "the stream of changes was interrupted, every stream table will be recomputed: %s", s->gap);
+		pgt_log(PGT_LOG_WARNING, "session", "no continuity with what was captured before, every stream table will be recomputed: %s", s->gap);
 	if (strcmp(PQgetvalue(res, 0, 2), PGT_VERSION) != 0)
 		pgt_log(PGT_LOG_WARNING, "session", "this is version %s, the extension's schema is %s", PGT_VERSION, PQgetvalue(res, 0, 2));
 	s->stream = pgt_stream_open(s->loop, s->options);
@@ -502,6 +522,7 @@ pgt_session_stop(PgtSession *s)
 	pgt_capture_free(s->capture);
 	pgt_segments_free(s->segments);
 	pgt_confirm_free(s->confirm);
+	pgt_metrics_set_collector(NULL, NULL);
 	the_session = NULL;
 	free(s);
 }
@@ -529,6 +550,7 @@ pgt_session_start(PgtLoop *loop, const PgtOptions *options, const PgtSessionEven
 	pgt_timer_init(&s->again, session_open, s);
 	pgt_timer_init(&s->lock, try_lock, s);
 	pgt_timer_init(&s->watch, watch_settings, s);
+	pgt_metrics_set_collector(collect_metrics, s);
 	the_session = s;
 	session_open(s);
 	return s;
