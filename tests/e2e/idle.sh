@@ -7,17 +7,17 @@ q "CREATE TABLE t (id int PRIMARY KEY, v int); CREATE TABLE other (id int)"
 q "INSERT INTO t SELECT g, g FROM generate_series(1, 100) g"
 q "SELECT pgtrickle.create_stream_table('s' || g, 'SELECT id, v FROM t WHERE v > ' || g, schedule => '100ms') FROM generate_series(1, 100) g" > /dev/null
 q "CREATE DATABASE elsewhere"
-consumer_start "$PGT_SLOT" --status-interval=200ms --ack-interval=200ms --ack-bytes=64kB
+consumer_start
 q "INSERT INTO t VALUES (101, 101)"
 check_poll "every ST has the last row" "SELECT count(*) FROM s100" 1 30
 check_poll "all 100 are up to date" "SELECT count(*) FROM pgtrickle.pgt_stream_tables WHERE status = 'ACTIVE'" 100 30
 
-# Writes elsewhere: the slot follows.
+# Some 25 MB of writes elsewhere: the slot follows, to within the step it confirms in (1 MB).
 q "INSERT INTO other SELECT g FROM generate_series(1, 200000) g"
 q "CREATE TABLE x AS SELECT g FROM generate_series(1, 200000) g" -d elsewhere
 lsn=$(q "SELECT pg_current_wal_lsn()")
 check_poll "unrelated writes retain no WAL: the slot passes them" \
-	"SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots WHERE slot_name = 'trickle'" t 20
+	"SELECT '$lsn'::pg_lsn - confirmed_flush_lsn < 2e6 FROM pg_replication_slots WHERE slot_name = 'trickle'" t 30
 q "SELECT '# ' || s.*::text || ', ' || p.* || ', ' || r.confirmed_flush_lsn || ', now ' || pg_current_wal_lsn() FROM pgtrickle.pgt_slot s, pgtrickle_changes.progress p, pg_replication_slots r"
 
 # Quiet: no history row, no WAL record of ours.

@@ -41,7 +41,8 @@ full_schedule > "$PGT_DIR/schedule"
 if [ -n "$one" ]; then what=("$one"); else what=("--schedule=$PGT_DIR/schedule"); fi
 # 15 looks for expected/ in the input directory, later versions want to be told.
 [ "$PGT_MAJOR" -lt 16 ] || what+=("--expecteddir=$dir")
-"$driver" --inputdir="$dir" --outputdir="$out" --bindir="$PGT_BIN" --use-existing --dbname=regression \
+# pg_regress sets styles and time zone for psql; ours are the cluster's: ISO, UTC.
+"$driver" --launcher="env -u PGDATESTYLE -u PGTZ -u PGOPTIONS" --inputdir="$dir" --outputdir="$out" --bindir="$PGT_BIN" --use-existing --dbname=regression \
 	--host="$PGHOST" --port="$PGPORT" --user=postgres "${what[@]}" > "$PGT_DIR/regress.out" 2>&1
 code=$?
 # PostgreSQL 15 says `test name ... ok  12 ms`, later ones TAP.
