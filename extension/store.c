@@ -259,6 +259,22 @@ pgt_store_key_match(PgtStore *store, const char *row_alias)
 	return s.len == 0 ? "true" : s.data;
 }
 
+/* The statement is a pattern (see PgtView.indexes): a percent sign in a user's name is doubled. */
+static char *
+double_percent(const char *text)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (; *text != '\0'; text++)
+	{
+		if (*text == '%')
+			appendStringInfoChar(&s, '%');
+		appendStringInfoChar(&s, *text);
+	}
+	return s.data;
+}
+
 List *
 pgt_store_indexes(PgtStore *store)
 {
@@ -272,10 +288,10 @@ pgt_store_indexes(PgtStore *store)
 	{
 		for (int k = 0; k < store->agg->nkeys; k++)
 			appendStringInfo(&s, "%s%s", k > 0 ? ", " : "", store->names[store->keycols[k] - 1]);
-		return list_make1(psprintf("CREATE UNIQUE INDEX ON %%s (%s)", s.data));
+		return list_make1(psprintf("CREATE UNIQUE INDEX ON %%s (%s)", double_percent(s.data)));
 	}
 	hash = hash_of(store, store->agg != NULL, "", NULL);
 	if (hash == NULL)
 		return NIL;
-	return list_make1(psprintf("CREATE INDEX ON %%s ((%s))", hash));
+	return list_make1(psprintf("CREATE INDEX ON %%s ((%s))", double_percent(hash)));
 }
