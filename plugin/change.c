@@ -55,9 +55,9 @@ load(TupleTableSlot *slot, HeapTuple tup, int natts)
 }
 
 static void
-send_slot(PgtSession *s, PgtTarget *t, char op, TupleTableSlot *slot, const PgtMask *mask)
+send_slot(PgtSession *s, PgtTarget *t, char op, TupleTableSlot *slot, const PgtMask *mask, const bool *changed)
 {
-	PgtRow		row = {.op = op, .values = slot->tts_values, .nulls = slot->tts_isnull, .mask = mask};
+	PgtRow		row = {.op = op, .values = slot->tts_values, .nulls = slot->tts_isnull, .mask = mask, .changed = changed};
 
 	pgt_send_row(s, t, &row);
 }
@@ -74,7 +74,7 @@ insert_row(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 	if (has_missing_value(t, e->newslot, tuples->newtup))
 		pgt_send_unknown(s, t, "inserted row is incomplete");
 	else
-		send_slot(s, t, PGT_OP_PLUS, e->newslot, NULL);
+		send_slot(s, t, PGT_OP_PLUS, e->newslot, NULL, NULL);
 }
 
 /* Are the old values of all captured columns in the old tuple, if there is one? */
@@ -98,7 +98,7 @@ delete_row(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 	else
 	{
 		load(e->oldslot, tuples->oldtup, t->maxatt);
-		send_slot(s, t, PGT_OP_MINUS, e->oldslot, NULL);
+		send_slot(s, t, PGT_OP_MINUS, e->oldslot, NULL, NULL);
 	}
 }
 
@@ -111,25 +111,33 @@ mark(PgtMask *mask, int bit)
 		mask->low |= UINT64CONST(1) << bit;
 }
 
-/* Compare old and new, and complete new by the values that stayed on disk.  False when no captured column differs. */
+/*
+ * Compare old and new, and complete new by the values that stayed on disk.  Fills mask and t->changed; false when no captured
+ * column differs.
+ */
 static bool
-compare_rows(PgtTarget *t, TupleTableSlot *old, TupleTableSlot *new, PgtMask *mask)
+compare_rows(PgtTarget *t, TupleTableSlot *old, TupleTableSlot *new, bool external, PgtMask *mask)
 {
 	bool		differ = false;
+	bool	   *changed = t->changed;
 
-	for (const PgtColumn *col = t->cols, *end = col + t->ncols; col < end; col++)
+	for (const PgtColumn *col = t->cols, *end = col + t->ncols; col < end; col++, changed++)
 	{
 		int			a = col->att;
+		Datum		v = old->tts_values[a];
+		Datum		w = new->tts_values[a];
 
-		if (on_disk(col, new))
+		*changed = false;
+		if (unlikely(external) && on_disk(col, new))
 		{
-			new->tts_values[a] = old->tts_values[a];
+			new->tts_values[a] = v;
 			new->tts_isnull[a] = old->tts_isnull[a];
 			continue;
 		}
 		if (old->tts_isnull[a] == new->tts_isnull[a] &&
-			(old->tts_isnull[a] || !pgt_values_differ(col, old->tts_values[a], new->tts_values[a])))
+			(old->tts_isnull[a] || (col->typbyval ? v == w : !pgt_values_differ(col, v, w))))
 			continue;
+		*changed = true;
 		differ = true;
 		mark(mask, col->root_bit);
 	}
@@ -152,15 +160,15 @@ update_row(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 	load(e->newslot, tuples->newtup, t->maxatt);
 	if (mask.natts > 63)
 		mask.bits = palloc0((mask.natts + 7) / 8);
-	if (!compare_rows(t, e->oldslot, e->newslot, &mask))
+	if (!compare_rows(t, e->oldslot, e->newslot, HeapTupleHasExternal(tuples->newtup), &mask))
 		return;
 	if (has_missing_value(t, e->oldslot, tuples->oldtup))
 	{
 		pgt_send_unknown(s, t, "old row is incomplete");
 		return;
 	}
-	send_slot(s, t, PGT_OP_MINUS, e->oldslot, t->root->mask ? &mask : NULL);
-	send_slot(s, t, PGT_OP_PLUS, e->newslot, t->root->mask ? &mask : NULL);
+	send_slot(s, t, PGT_OP_MINUS, e->oldslot, t->root->mask ? &mask : NULL, NULL);
+	send_slot(s, t, PGT_OP_PLUS, e->newslot, t->root->mask ? &mask : NULL, t->changed);
 }
 
 static void
@@ -247,7 +255,8 @@ try_describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 		reason = error->message;
 	}
 	PG_END_TRY();
-	leave_type_code(owner, encoding);
+	if (t->has_send)
+		leave_type_code(owner, encoding);
 	return reason;
 }
 

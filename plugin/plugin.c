@@ -60,6 +60,7 @@ flush_frame(PgtSession *s, bool last)
 	const unsigned char *data;
 	size_t		len = pgt_frame_finish(&s->frame, &data);
 
+	s->offsets_of = NULL;
 	if (len > 0)
 		write_message(s, data, len, last);
 }

@@ -32,6 +32,9 @@ typedef struct PgtSession
 	uint64		txn_no;			/* counts transactions */
 	uint64		truncate_no;	/* counts TRUNCATEs */
 	int			quiet;			/* changes since the last sign of life */
+	size_t	   *offsets;		/* where the columns of the last row begin in the frame, and where it ends */
+	int			max_offsets;
+	PgtTarget  *offsets_of;		/* NULL: that row is not in the frame any more */
 	bool		begun;			/* the transaction has sent something */
 } PgtSession;
 
@@ -50,6 +53,7 @@ typedef struct PgtRow
 	const Datum *values;		/* NULL: no columns ('T', 'X') */
 	const bool *nulls;
 	const PgtMask *mask;		/* NULL: stored as NULL */
+	const bool *changed;		/* per column, NULL: unknown.  Other columns are those of the row sent just before */
 } PgtRow;
 
 /* plugin.c: sending, in the session's format; `begin` is sent when it is due */

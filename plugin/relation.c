@@ -264,6 +264,9 @@ direct_code(Oid send, PgtColumn *col)
 		case F_UUID_SEND:
 			col->code = PGT_CODE_FIXED;
 			return true;
+		case F_NUMERIC_SEND:
+			col->code = PGT_CODE_NUMERIC;
+			return col->typlen == -1;
 		case F_TEXTSEND:
 		case F_VARCHARSEND:
 		case F_BPCHARSEND:
@@ -298,10 +301,9 @@ choose_code(PgtColumn *col, char kind)
 	}
 	if (!OidIsValid(send))
 		return psprintf("type %s of column \"%s\" has no binary output function", format_type_be(col->typid), col->name);
-	if (direct_code(send, col))
-		return NULL;
-	col->code = PGT_CODE_SEND;
 	fmgr_info_cxt(send, &col->send, CurrentMemoryContext);
+	if (!direct_code(send, col))
+		col->code = PGT_CODE_SEND;
 	return NULL;
 }
 
@@ -351,6 +353,7 @@ build_target(PgtTarget *t, PgtRoot *root, TupleDesc desc, Bitmapset *key)
 	t->gen = root->gen;
 	t->ncols = root->ncols;
 	t->cols = palloc0(sizeof(PgtColumn) * Max(root->ncols, 1));
+	t->changed = palloc0(sizeof(bool) * Max(root->ncols, 1));
 	t->all_key = true;
 	for (int i = 0; i < root->ncols && t->broken == NULL; i++)
 	{

@@ -18,6 +18,7 @@ typedef enum PgtCode
 	PGT_CODE_W1, PGT_CODE_W2, PGT_CODE_W4, PGT_CODE_W8,
 	PGT_CODE_FIXED,				/* by reference, typlen bytes as they are */
 	PGT_CODE_VARLENA,			/* the bytes of a text-like value */
+	PGT_CODE_NUMERIC,			/* as numeric_send, without the call */
 	PGT_CODE_SEND,				/* typsend */
 	PGT_CODE_DATUM				/* kind 'd': by value in memory order, or cstring */
 } PgtCode;
@@ -70,6 +71,7 @@ typedef struct PgtTarget
 	int32		gen;
 	int			ncols;
 	PgtColumn  *cols;
+	bool	   *changed;		/* work space of an UPDATE, per column */
 	int			maxatt;			/* attributes to deform */
 	bool		all_key;		/* every captured column is in the replica identity key */
 	bool		has_send;		/* some column needs a function call */

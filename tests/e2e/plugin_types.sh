@@ -42,6 +42,22 @@ check_bag ty 1 "$(q "SELECT count(*) FROM sample") base types, ranges and multir
 check_sql "an update of one column marks one column" "SELECT DISTINCT bit_length(changed_columns) > 63, get_bit(changed_columns, 0),
 	length(replace(changed_columns::text, '0', '')) FROM pgtrickle_changes.b_$(q "SELECT 'ty'::regclass::oid")_1 WHERE changed_columns IS NOT NULL" "t|1|1"
 
+# ---- numbers are written without numeric_send: compared with what it makes of them
+q "CREATE TABLE num (id int, n numeric); ALTER TABLE num REPLICA IDENTITY FULL; SELECT reg('num', '{1,2}', kinds => 'ns')"
+q_script <<'SQL'
+SELECT setseed(0.1);
+INSERT INTO num SELECT row_number() OVER (), v::numeric FROM unnest('{0,-0,0.0,0.00000,1,-1,9999,10000,-10000,99999999,1e-20,1e20,-1e131071,1e-16383,1.50,100000000,0.0001,0.00010,NaN,Infinity,-Infinity,12345678.12345678}'::text[]) v;
+INSERT INTO num SELECT 1000 + g, (((random() - 0.5) * 1e9)::numeric * (10::numeric ^ (g % 60 - 30)))::numeric(200, 80) FROM generate_series(1, 2000) g;
+INSERT INTO num SELECT 5000 + g, round((random() * 10 ^ (g % 12))::numeric, g % 9) FROM generate_series(1, 2000) g;
+INSERT INTO num SELECT 9000 + g, (repeat('1234567890', g * 10) || '.' || repeat('98765', g))::numeric FROM generate_series(1, 50) g;
+INSERT INTO num SELECT 10000, 10::numeric ^ 100000 + 1;
+UPDATE num SET n = -n WHERE id % 3 = 0;
+SQL
+drain
+check_sql "4,000 numbers, special values, large and small ones" "SELECT count(*), count(*) FILTER (WHERE b.c2 = numeric_send(n)) FROM num
+	JOIN (SELECT c1, c2 FROM pgtrickle_changes.b_$(q "SELECT 'num'::regclass::oid")_1 WHERE op = '+' EXCEPT ALL SELECT c1, c2 FROM pgtrickle_changes.b_$(q "SELECT 'num'::regclass::oid")_1 WHERE op = '-') b ON c1 = id" \
+	"4073|4073"
+
 # ---- user-defined: enum, domains, composites, ranges over them; in buffers of bytea and of their own type
 q_script <<'SQL'
 CREATE TYPE mood AS ENUM ('sad', 'ok');
