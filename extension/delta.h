@@ -51,6 +51,10 @@ extern char *pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql);
 /* Post rows of `op` whose first nkeys columns are among those of ENR `keys` (distinct rows c1..c<nkeys>). */
 extern PgtFrom pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys);
 
+/* Post state of a join's input, aggregated only where it can meet the rows `delta` of input `by` under the join's conjuncts. */
+extern char *pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta);
+extern bool pgt_has_agg(const PgtOp *op); /* does that make a difference */
+
 /* true when some node under `op` would need more than PGT_MAX_CHANGED_INPUTS changed inputs joined */
 extern bool pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed);
 

@@ -42,6 +42,13 @@ make_side(const PgtOp *op, bool left)
 	return s;
 }
 
+/* Post state of the input with alias `of`, where it can meet rows of input `by`. */
+static char *
+near(PgtDeltaCtx *cxt, const Side *s, const char *of, const char *by, PgtFrom rows)
+{
+	return pgt_post_near(cxt, s->op, of[1] - '0', by[1] - '0', rows);
+}
+
 /* Rows of L whose padding may have changed: (c.., w of dL or NULL for post rows, id). */
 static char *
 touched_rows(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
@@ -52,7 +59,7 @@ touched_rows(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 	initStringInfo(&q);
 	if (dr != NULL)
 		appendStringInfo(&q, "SELECT %s FROM (%s) %s WHERE EXISTS (SELECT 1 FROM %s %s WHERE %s)",
-						 pgt_join2(cols, "NULL::pg_catalog.int8 AS w"), pgt_post(s->l), s->la, dr, s->ra, s->on);
+						 pgt_join2(cols, "NULL::pg_catalog.int8 AS w"), near(cxt, s, s->la, s->ra, dr), s->la, dr, s->ra, s->on);
 	if (dl != NULL)
 		appendStringInfo(&q, "%sSELECT %s FROM %s %s", dr != NULL ? " UNION ALL " : "",
 						 pgt_join2(cols, psprintf("%s.w", s->la)), dl, s->la);
@@ -88,7 +95,7 @@ padding(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 	char	   *changes;
 
 	counts = psprintf("SELECT %s.id, pg_catalog.count(*) AS n FROM %s %s JOIN (%s) %s ON %s GROUP BY %s.id",
-					  s->la, t, s->la, pgt_post(s->r), s->ra, s->on, s->la);
+					  s->la, t, s->la, near(cxt, s, s->ra, s->la, t), s->ra, s->on, s->la);
 	changes = dr == NULL ? "SELECT 0::pg_catalog.int8 AS id, 0::pg_catalog.int8 AS n" :
 		psprintf("SELECT %s.id, pg_catalog.sum(%s.w)::pg_catalog.int8 AS n FROM %s %s JOIN %s %s ON %s GROUP BY %s.id",
 				 s->la, s->ra, t, s->la, dr, s->ra, s->on, s->la);
@@ -103,9 +110,11 @@ padding(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 static PgtFrom
 linear_left(PgtDeltaCtx *cxt, const PgtOp *op, const Side *s)
 {
+	PgtFrom		dl = pgt_has_agg(s->r) ? pgt_delta_netted(cxt, s->l) : pgt_delta(cxt, s->l);
+
 	return psprintf("(SELECT %s FROM %s a1 LEFT JOIN (%s) a2 ON %s)",
 					pgt_join2(pgt_join2(pgt_columns("a1", s->l->ncols, 0), pgt_columns("a2", s->r->ncols, s->l->ncols)), "a1.w"),
-					pgt_delta(cxt, s->l), pgt_post(s->r), s->on);
+					dl, near(cxt, s, "a2", "a1", dl), s->on);
 }
 
 /* The matched rows' delta: the inner join of both sides as a SELECT node. */

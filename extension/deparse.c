@@ -156,8 +156,8 @@ post_scan(const PgtOp *op)
 	return s.data;
 }
 
-static char *
-post_select(const PgtOp *op)
+char *
+pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
 {
 	StringInfoData s;
 	ListCell   *lc;
@@ -166,15 +166,18 @@ post_select(const PgtOp *op)
 	initStringInfo(&s);
 	appendStringInfo(&s, "SELECT %s", pgt_targets(op->targets, op->children));
 	foreach(lc, op->children)
-		appendStringInfo(&s, "%s(%s) a%d", foreach_current_index(lc) > 0 ? ", " : " FROM ", pgt_post(lfirst(lc)),
-						 foreach_current_index(lc) + 1);
+	{
+		int			i = foreach_current_index(lc) + 1;
+
+		appendStringInfo(&s, "%s(%s) a%d", i > 1 ? ", " : " FROM ", i == ordinal ? instead : pgt_post(lfirst(lc)), i);
+	}
 	if (quals != NULL)
 		appendStringInfo(&s, " WHERE %s", quals);
 	return s.data;
 }
 
-static char *
-post_outer(const PgtOp *op)
+char *
+pgt_post_outer(const PgtOp *op, int ordinal, const char *instead)
 {
 	PgtOp	   *l = pgt_op_child(op, 1);
 	PgtOp	   *r = pgt_op_child(op, 2);
@@ -182,7 +185,8 @@ post_outer(const PgtOp *op)
 
 	return psprintf("SELECT %s FROM (%s) a1 %s JOIN (%s) a2 ON %s",
 					pgt_join2(pgt_columns("a1", l->ncols, 0), pgt_columns("a2", r->ncols, l->ncols)),
-					pgt_post(l), op->full ? "FULL" : "LEFT", pgt_post(r), quals == NULL ? "true" : quals);
+					ordinal == 1 ? instead : pgt_post(l), op->full ? "FULL" : "LEFT", ordinal == 2 ? instead : pgt_post(r),
+					quals == NULL ? "true" : quals);
 }
 
 char *
@@ -226,9 +230,9 @@ pgt_post(const PgtOp *op)
 		case PGT_OP_SCAN:
 			return post_scan(op);
 		case PGT_OP_SELECT:
-			return post_select(op);
+			return pgt_post_select(op, 0, NULL);
 		case PGT_OP_OUTER:
-			return post_outer(op);
+			return pgt_post_outer(op, 0, NULL);
 		case PGT_OP_AGG:
 			return pgt_aggregate(op, psprintf("(%s)", pgt_post(pgt_op_child(op, 1))), NULL);
 		case PGT_OP_UNION:

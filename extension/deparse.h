@@ -29,6 +29,10 @@ extern char *pgt_key_list(const char *alias, int n);
 /* Post state: SELECT c1..cn of the node over the tables as they are. */
 extern char *pgt_post(const PgtOp *op);
 
+/* The same with a statement in place of one child's post state (ordinal 0: none). */
+extern char *pgt_post_select(const PgtOp *op, int ordinal, const char *instead);
+extern char *pgt_post_outer(const PgtOp *op, int ordinal, const char *instead);
+
 /* "SELECT keys, aggregates FROM <from> a1 GROUP BY keys" for an AGG node, with further output columns. */
 extern char *pgt_aggregate(const PgtOp *op, const char *from, const char *more);
 

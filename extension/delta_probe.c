@@ -1,0 +1,163 @@
+/*
+ * delta_probe.c - post state next to a delta: aggregation only of the groups that the delta can meet.
+ *
+ * The planner carries a join condition into plain tables by itself, but never below a GROUP BY: an aggregated input would be
+ * computed whole for one changed row.  Where an equality binds its group keys to columns of a delta, the keys are collected first
+ * and pushed down to the rows that are aggregated.  Contract: rows whose columns match a key are exact; others may be missing,
+ * or be padded rows, which the equality (still part of the statement) removes.
+ */
+#include "postgres.h"
+
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "delta.h"
+
+bool
+pgt_has_agg(const PgtOp *op)
+{
+	ListCell   *lc;
+
+	if (op->kind == PGT_OP_AGG)
+		return !op->scalar;
+	foreach(lc, op->children)
+		if (pgt_has_agg(lfirst(lc)))
+			return true;
+	return false;
+}
+
+static char *post_matching(const PgtOp *op, List *cols, const char *keys);
+
+static char *
+matching_agg(const PgtOp *op, List *cols, const char *keys)
+{
+	PgtOp	   *child = pgt_op_child(op, 1);
+	StringInfoData on;
+	ListCell   *lc;
+
+	initStringInfo(&on);
+	foreach(lc, cols)
+	{
+		if (lfirst_int(lc) > op->nkeys)
+			return pgt_post(op);
+		appendStringInfo(&on, "%sp.c%d %s k.c%d", on.len > 0 ? " AND " : "", lfirst_int(lc),
+						 pgt_type_operator(op->cols[lfirst_int(lc) - 1].type, true), foreach_current_index(lc) + 1);
+	}
+	return pgt_aggregate(op, psprintf("(SELECT %s FROM %s k JOIN (%s) p ON %s)", pgt_columns("p", child->ncols, 0), keys,
+									  post_matching(child, cols, keys), on.data), NULL);
+}
+
+/* All wanted columns must come from one child. */
+static char *
+matching_select(const PgtOp *op, List *cols, const char *keys)
+{
+	List	   *below = NIL;
+	int			ordinal = 0;
+	ListCell   *lc;
+
+	foreach(lc, cols)
+	{
+		Var		   *v = list_nth(op->targets, lfirst_int(lc) - 1);
+
+		if (!IsA(v, Var) || (ordinal != 0 && (int) v->varno != ordinal))
+			return pgt_post(op);
+		ordinal = v->varno;
+		below = lappend_int(below, v->varattno);
+	}
+	return pgt_post_select(op, ordinal, post_matching(pgt_op_child(op, ordinal), below, keys));
+}
+
+static char *
+matching_outer(const PgtOp *op, List *cols, const char *keys)
+{
+	int			nleft = pgt_op_child(op, 1)->ncols;
+	bool		left = linitial_int(cols) <= nleft;
+	List	   *below = NIL;
+	ListCell   *lc;
+
+	foreach(lc, cols)
+	{
+		if ((lfirst_int(lc) <= nleft) != left)
+			return pgt_post(op);
+		below = lappend_int(below, lfirst_int(lc) - (left ? 0 : nleft));
+	}
+	return pgt_post_outer(op, left ? 1 : 2, post_matching(pgt_op_child(op, left ? 1 : 2), below, keys));
+}
+
+static char *
+post_matching(const PgtOp *op, List *cols, const char *keys)
+{
+	if (!pgt_has_agg(op))
+		return pgt_post(op);
+	switch (op->kind)
+	{
+		case PGT_OP_AGG:
+			return matching_agg(op, cols, keys);
+		case PGT_OP_SELECT:
+			return matching_select(op, cols, keys);
+		case PGT_OP_OUTER:
+			return matching_outer(op, cols, keys);
+		default:
+			return pgt_post(op);
+	}
+}
+
+/* Is the conjunct "column of `ordinal` = expression over `by`" by the type's own equality?  Gives the two sides. */
+static bool
+binds(Node *qual, int ordinal, int by, Var **column, Node **value)
+{
+	OpExpr	   *op = (OpExpr *) qual;
+
+	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
+		return false;
+	for (int i = 0; i < 2; i++)
+	{
+		Var		   *v = list_nth(op->args, i);
+		Node	   *e = list_nth(op->args, 1 - i);
+		int			only;
+
+		if (IsA(v, Var) && (int) v->varno == ordinal && exprType(e) == v->vartype &&
+			bms_get_singleton_member(pull_varnos(NULL, e), &only) && only == by &&
+			op->opno == lookup_type_cache(v->vartype, TYPECACHE_EQ_OPR)->eq_opr)
+		{
+			*column = v;
+			*value = e;
+			return true;
+		}
+	}
+	return false;
+}
+
+char *
+pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta)
+{
+	const PgtOp *op = pgt_op_child(join, ordinal);
+	List	   *cols = NIL;
+	StringInfoData values;
+	StringInfoData where;
+	ListCell   *lc;
+
+	if (delta == NULL || !pgt_has_agg(op))
+		return pgt_post(op);
+	initStringInfo(&values);
+	initStringInfo(&where);
+	foreach(lc, join->quals)
+	{
+		Var		   *column;
+		Node	   *value;
+		char	   *text;
+
+		if (!binds(lfirst(lc), ordinal, by, &column, &value) || list_member_int(cols, column->varattno))
+			continue;
+		cols = lappend_int(cols, column->varattno);
+		text = pgt_expr(value, join->children);
+		appendStringInfo(&values, "%s%s AS c%d", values.len > 0 ? ", " : "", text, list_length(cols));
+		appendStringInfo(&where, "%s(%s) IS NOT NULL", where.len > 0 ? " AND " : "", text);
+	}
+	if (cols == NIL)
+		return pgt_post(op);
+	return post_matching(op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by,
+															  where.data)));
+}
