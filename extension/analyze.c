@@ -9,11 +9,13 @@
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
+#include "parser/parsetree.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "analyze.h"
+#include "catalog.h"
 
 static void
 refuse_modifying_cte(Query *query)
@@ -54,11 +56,52 @@ check_column(TargetEntry *tle, List **names)
 	*names = lappend(*names, tle->resname);
 }
 
+/* A column that "*" brought along from another ST's hidden ones. */
+static bool
+is_hidden_column(Query *query, Node *expr)
+{
+	Var		   *v = (Var *) expr;
+	RangeTblEntry *rte;
+
+	if (!IsA(v, Var) || v->varattno <= 0 || v->varlevelsup > 0)
+		return false;
+	rte = rt_fetch(v->varno, query->rtable);
+	if (rte->rtekind == RTE_JOIN)
+		return is_hidden_column(query, list_nth(rte->joinaliasvars, v->varattno - 1));
+	if (rte->rtekind == RTE_SUBQUERY)
+		return is_hidden_column(rte->subquery, (Node *) get_tle_by_resno(rte->subquery->targetList, v->varattno)->expr);
+	return rte->rtekind == RTE_RELATION && pgt_st_by_relid(rte->relid) != NULL;
+}
+
+static void
+drop_hidden_columns(Query *query)
+{
+	List	   *kept = NIL;
+	ListCell   *lc;
+	int			resno = 1;
+
+	if (query->setOperations != NULL)
+		return;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (!tle->resjunk && tle->ressortgroupref == 0 && strncmp(tle->resname, "__pgt_", 6) == 0 &&
+			is_hidden_column(query, (Node *) tle->expr))
+			continue;
+		tle->resno = resno++;
+		kept = lappend(kept, tle);
+	}
+	query->targetList = kept;
+}
+
 static void
 check_columns(Query *query)
 {
 	List	   *names = NIL;
 	ListCell   *lc;
+
+	drop_hidden_columns(query);
 
 	foreach(lc, query->targetList)
 		if (!((TargetEntry *) lfirst(lc))->resjunk)

@@ -135,7 +135,9 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL,
 									psprintf("SELECT %s FROM __pgt_delta d", pgt_join2("d.w::pg_catalog.int4 AS w", cols))));
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-									psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(%s))", target->st, victims(store, target))));
+									psprintf("DELETE FROM %s WHERE ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
+											 "(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM __pgt_delta d WHERE d.w < 0)))",
+											 target->st, victims(store, target))));
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
 											 target->st, pgt_store_columns(store, store->nvisible), cols)));

@@ -46,36 +46,93 @@ order_matters(Aggref *agg)
 	return false;
 }
 
-/* Adds one argument as a last sort key, unless it is one already, is constant, or its type has no order. */
 static bool
-add_sort_key(Aggref *agg, TargetEntry *tle)
+is_sortable(Node *expr)
 {
 	Oid			sortop;
 	Oid			eqop;
 	bool		hashable;
+
+	get_sort_group_operators(exprType(expr), false, false, false, &sortop, &eqop, NULL, &hashable);
+	return OidIsValid(sortop);
+}
+
+/* Adds one argument as a last sort key, unless it is one already, is constant, or its type has no order. */
+static bool
+add_sort_key(Aggref *agg, TargetEntry *tle)
+{
 	ListCell   *lc;
 	Index		maxref = 0;
 	SortGroupClause *clause;
 
-	if (IsA(tle->expr, Const))
+	if (IsA(tle->expr, Const) || !is_sortable((Node *) tle->expr))
 		return false;
 	foreach(lc, agg->aggorder)
 		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == tle->ressortgroupref)
 			return false;
-	get_sort_group_operators(exprType((Node *) tle->expr), false, false, false, &sortop, &eqop, NULL, &hashable);
-	if (!OidIsValid(sortop))
-		return false;
 	foreach(lc, agg->args)
 		maxref = Max(maxref, ((TargetEntry *) lfirst(lc))->ressortgroupref);
 	if (tle->ressortgroupref == 0)
 		tle->ressortgroupref = maxref + 1;
 	clause = makeNode(SortGroupClause);
 	clause->tleSortGroupRef = tle->ressortgroupref;
-	clause->eqop = eqop;
-	clause->sortop = sortop;
-	clause->hashable = hashable;
+	get_sort_group_operators(exprType((Node *) tle->expr), true, true, false, &clause->sortop, &clause->eqop, NULL,
+							 &clause->hashable);
 	agg->aggorder = lappend(agg->aggorder, clause);
 	return true;
+}
+
+static void
+canon_aggregate(Aggref *agg, PgtFindings *findings)
+{
+	bool		added = false;
+	char	   *name = get_func_name(agg->aggfnoid);
+	ListCell   *lc;
+
+	foreach(lc, agg->args)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk)
+			continue;
+		added |= add_sort_key(agg, tle);
+		if (!IsA(tle->expr, Const) && !is_sortable((Node *) tle->expr) && findings->full_reason == NULL)
+		{
+			findings->full_reason = psprintf("aggregate %s over a type without an order", name);
+			findings->full_hint = "Cast the argument to a type that can be sorted, such as jsonb or text.";
+		}
+	}
+	if (added)
+		findings->notices =
+			lappend(findings->notices,
+					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
+}
+
+/* ORDER BY ... LIMIT keeps ties at random: the other columns decide. */
+static void
+canon_limit(Query *query, PgtFindings *findings)
+{
+	bool		added = false;
+	ListCell   *lc;
+
+	if ((query->limitCount == NULL && query->limitOffset == NULL) || query->limitOption == LIMIT_OPTION_WITH_TIES)
+		return;
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		SortGroupClause *clause;
+
+		if (tle->resjunk || !is_sortable((Node *) tle->expr) || targetIsInSortList(tle, InvalidOid, query->sortClause))
+			continue;
+		clause = makeNode(SortGroupClause);
+		clause->tleSortGroupRef = assignSortGroupRef(tle, query->targetList);
+		get_sort_group_operators(exprType((Node *) tle->expr), true, true, false, &clause->sortop, &clause->eqop, NULL,
+								 &clause->hashable);
+		query->sortClause = lappend(query->sortClause, clause);
+		added = true;
+	}
+	if (added)
+		findings->notices = lappend(findings->notices, "LIMIT without a total order is ambiguous: the rows are now also sorted by their other columns");
 }
 
 static bool
@@ -84,21 +141,12 @@ canon_walker(Node *node, PgtFindings *findings)
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, canon_walker, findings, 0);
-	if (IsA(node, Aggref) && order_matters((Aggref *) node))
 	{
-		Aggref	   *agg = (Aggref *) node;
-		bool		added = false;
-		ListCell   *lc;
-
-		foreach(lc, agg->args)
-			if (!((TargetEntry *) lfirst(lc))->resjunk)
-				added |= add_sort_key(agg, lfirst(lc));
-		if (added)
-			findings->notices = lappend(findings->notices,
-										psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments",
-												 get_func_name(agg->aggfnoid)));
+		canon_limit((Query *) node, findings);
+		return query_tree_walker((Query *) node, canon_walker, findings, 0);
 	}
+	if (IsA(node, Aggref) && order_matters((Aggref *) node))
+		canon_aggregate((Aggref *) node, findings);
 	return expression_tree_walker(node, canon_walker, findings);
 }
 

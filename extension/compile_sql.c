@@ -1,8 +1,11 @@
 /*
- * compile_sql.c - pgtrickle._compile(): what the compiler makes of a query, for tests and for explaining.
+ * compile_sql.c - the compiler's SQL functions.
  *
- * Reads catalogs only.  One row per item: the view's properties, then the steps of the load, diff and delta programs for an ST
- * of the given name.
+ * _compile() shows what the compiler makes of a query, for tests and for explaining: one row per item, the view's properties,
+ * then the steps of the load, diff and delta programs for an ST of the given name.  It reads catalogs only.
+ *
+ * _expect_rows() and _expect_count() stand inside generated statements: an ST that does not hold what a delta takes away has
+ * drifted (somebody wrote it by hand), and the refresh must fail rather than make it worse.
  */
 #include "postgres.h"
 
@@ -15,6 +18,8 @@
 #include "view.h"
 
 PG_FUNCTION_INFO_V1(pgt_compile);
+PG_FUNCTION_INFO_V1(pgt_expect_rows);
+PG_FUNCTION_INFO_V1(pgt_expect_count);
 
 typedef struct Out
 {
@@ -105,4 +110,36 @@ pgt_compile(PG_FUNCTION_ARGS)
 	if (view->full_reason == NULL && changed != NULL)
 		put_program(&out, "delta", pgt_view_delta_program(view, &target, changed));
 	return (Datum) 0;
+}
+
+static void
+report_drift(int64 expected, int64 found)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("the stream table does not hold the rows that the change takes away"),
+					errdetail("Expected " INT64_FORMAT ", found " INT64_FORMAT ".", expected, found),
+					errhint("Somebody else has written to it.  A FULL refresh compares it with its query and repairs it.")));
+}
+
+/* _expect_rows(tids tid[], n bigint) -> tids, when there are n of them */
+Datum
+pgt_expect_rows(PG_FUNCTION_ARGS)
+{
+	ArrayType  *tids = PG_GETARG_ARRAYTYPE_P(0);
+	int64		found = ArrayGetNItems(ARR_NDIM(tids), ARR_DIMS(tids));
+
+	if (found != PG_GETARG_INT64(1))
+		report_drift(PG_GETARG_INT64(1), found);
+	PG_RETURN_ARRAYTYPE_P(tids);
+}
+
+/* _expect_count(n bigint) -> n, when it is a count */
+Datum
+pgt_expect_count(PG_FUNCTION_ARGS)
+{
+	int64		n = PG_GETARG_INT64(0);
+
+	if (n < 0)
+		report_drift(0, n);
+	PG_RETURN_INT64(n);
 }

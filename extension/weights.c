@@ -91,7 +91,8 @@ merged(PgtStore *store, const PgtTarget *target, const char *groups)
 	{
 		PgtState   *state = lfirst(lc);
 
-		sql = psprintf("SELECT m.*, %s AS n%d FROM (%s) m", with_old(state, state->merge), state->number, sql);
+		sql = psprintf(state->number == store->states->rows ? "SELECT m.*, pgtrickle._expect_count(%s) AS n%d FROM (%s) m" :
+					   "SELECT m.*, %s AS n%d FROM (%s) m", with_old(state, state->merge), state->number, sql);
 		if (state->redo != NULL)
 			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(state, state->redo));
 	}
