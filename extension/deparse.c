@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_namespace.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -189,25 +190,59 @@ pgt_post_outer(const PgtOp *op, int ordinal, const char *instead)
 					quals == NULL ? "true" : quals);
 }
 
+/*
+ * Equal values may have several images (1.0 and 1.00), and which one a group shows is the plan's choice.  Below other operators
+ * the same group is computed in several statements, whose rows have to cancel: so the least image, as text, is taken.
+ */
+static char *
+nested_key(const PgtCol *col, int k)
+{
+	if (pgt_col_image_safe(col))
+		return psprintf("a1.c%d", k);
+	return psprintf("pg_catalog.min(a1.c%d::pg_catalog.text COLLATE \"C\")::%s", k, pgt_type_name(col->type, col->typmod));
+}
+
+static char *
+nested_aggregate(const PgtOp *op, Aggref *agg)
+{
+	char	   *name = get_func_name(agg->aggfnoid);
+	Node	   *arg = agg->args == NIL ? NULL : (Node *) linitial_node(TargetEntry, agg->args)->expr;
+	PgtCol		col;
+	char	   *text;
+
+	if (arg == NULL || (strcmp(name, "min") != 0 && strcmp(name, "max") != 0) ||
+		get_func_namespace(agg->aggfnoid) != PG_CATALOG_NAMESPACE)
+		return pgt_expr((Node *) agg, op->children);
+	col = (PgtCol){exprType(arg), exprTypmod(arg), exprCollation(arg), false};
+	if (pgt_col_image_safe(&col))
+		return pgt_expr((Node *) agg, op->children);
+	text = pgt_expr(arg, op->children);
+	return psprintf("pg_catalog.%s(%s ORDER BY (%s)::pg_catalog.text COLLATE \"C\")%s", name, text, text,
+					agg->aggfilter == NULL ? "" :
+					psprintf(" FILTER (WHERE %s)", pgt_expr((Node *) agg->aggfilter, op->children)));
+}
+
 char *
 pgt_aggregate(const PgtOp *op, const char *from, const char *more)
 {
 	StringInfoData s;
 	ListCell   *lc;
-	char	   *keys = pgt_columns("a1", op->nkeys, 0);
-	int			n = op->nkeys;
+	int			n = 0;
 
 	initStringInfo(&s);
+	for (int k = 1; k <= op->nkeys; k++)
+		appendStringInfo(&s, "%s%s AS c%d", n++ > 0 ? ", " : "",
+						 more == NULL ? nested_key(&op->cols[k - 1], k) : psprintf("a1.c%d", k), k);
 	foreach(lc, op->aggs)
-		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), op->children), ++n);
-	keys = pgt_join2(pgt_join2(keys, s.data), more);
-	resetStringInfo(&s);
-	appendStringInfo(&s, "SELECT %s FROM %s a1", keys, from);
-	for (int i = 1; i <= op->nkeys; i++)
-		appendStringInfo(&s, "%sa1.c%d", i == 1 ? " GROUP BY " : ", ", i);
-	if (op->scalar && op->aggs == NIL && (more == NULL || more[0] == '\0'))
-		appendStringInfoString(&s, " GROUP BY ()");
-	return s.data;
+	{
+		char	   *agg = more == NULL ? nested_aggregate(op, lfirst(lc)) : pgt_expr(lfirst(lc), op->children);
+
+		appendStringInfo(&s, "%s%s AS c%d", n > 0 ? ", " : "", agg, n + 1);
+		n++;
+	}
+	return psprintf("SELECT %s FROM %s a1%s%s%s", pgt_join2(s.data, more), from, op->nkeys > 0 ? " GROUP BY " : "",
+					pgt_key_list("a1", op->nkeys),
+					op->scalar && n == 0 && (more == NULL || more[0] == '\0') ? " GROUP BY ()" : "");
 }
 
 static char *

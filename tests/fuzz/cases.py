@@ -108,4 +108,14 @@ CASES = {
         'transactions': [["DELETE FROM f.t1 WHERE ctid = (SELECT min(ctid) FROM f.t1)"], ["INSERT INTO f.t1 (k) VALUES (1), (NULL), (NULL)"],
                          ["DELETE FROM f.t1 WHERE k IS NULL"]],
     },
+    'group key with two images below a self-join': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 1.0), (2, 1.00)", "INSERT INTO f.t3 (n) VALUES (1.000), (2)"],
+        'query': 'WITH c AS (SELECT n FROM f.t1 UNION SELECT n FROM f.t3) SELECT a.n AS l, b.n AS r FROM c a LEFT JOIN c b ON a.n = b.n',
+        'transactions': [["INSERT INTO f.t1 (n) VALUES (1), (1.0000)"], ["DELETE FROM f.t1 WHERE k = 1"], ["DELETE FROM f.t3"]],
+    },
+    'maximum with two images below a join': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 1.0), (1, 1.00)", "INSERT INTO f.t3 (k) VALUES (1), (1)"],
+        'query': 'SELECT m.x, b.k FROM (SELECT k, max(n) AS x FROM f.t1 GROUP BY k) m JOIN f.t3 b ON m.k = b.k',
+        'transactions': [["INSERT INTO f.t1 (k, n) VALUES (1, 1)", "INSERT INTO f.t3 (k) VALUES (1)"], ["DELETE FROM f.t1 WHERE n::text = '1.0'"]],
+    },
 }

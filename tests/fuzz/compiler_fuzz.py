@@ -297,7 +297,7 @@ def main():
     args = p.parse_args()
     conn = psycopg2.connect(args.dsn)
     cur = conn.cursor()
-    cur.execute('SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_trickle; DROP SCHEMA IF EXISTS f CASCADE')
+    cur.execute('SET client_min_messages = warning; DROP EXTENSION IF EXISTS pg_trickle CASCADE; CREATE EXTENSION pg_trickle; DROP SCHEMA IF EXISTS f CASCADE')
     cur.execute("SET statement_timeout = '60s'; SET jit = off")
     for sql in schema_sql():
         cur.execute(sql)
