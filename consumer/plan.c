@@ -175,6 +175,7 @@ read_st(const PGresult *res, int row, PgtPlanSt *st)
 	st->gated = is_true(res, row, "gated");
 	st->large = is_true(res, row, "first_load_large");
 	st->atomic = strcmp(or_else(field(res, row, "diamond_consistency"), ""), "atomic") == 0;
+	st->slowest = strcmp(or_else(field(res, row, "diamond_schedule_policy"), ""), "slowest") == 0;
 	st->clocked = is_true(res, row, "time_dependent");
 	st->upstream_pending = is_true(res, row, "upstream_pending");
 	read_sources(res, row, st);

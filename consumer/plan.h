@@ -32,6 +32,7 @@ typedef struct PgtPlanSt
 	bool		gated;			/* optional gated */
 	bool		large;
 	bool		atomic;
+	bool		slowest;		/* optional diamond_schedule_policy */
 	bool		clocked;		/* optional time_dependent */
 	bool		upstream_pending;	/* optional: an upstream ST has a refresh that this one has not consumed */
 } PgtPlanSt;

@@ -98,20 +98,33 @@ reader_is_due(const PgtPolicy *p, int v)
 	return false;
 }
 
+/* Pending is shared by all members of a unit. */
 static void
-note_pending(PgtPolicy *p, int v)
+note_pending(PgtPolicy *p, int unit)
 {
-	PgtPolicySt *st = &p->sts[v];
+	const PgtDag *dag = p->dag;
+	bool		any = false;
 
-	p->flags[v] = is_held(p, v) ? PGT_ST_HELD : 0;
-	if (is_pending(p, v))
+	FOR_EACH(e, dag->members, unit)
 	{
-		p->flags[v] |= PGT_ST_PENDING;
-		if (st->pending_since == 0)
-			st->pending_since = p->now;
+		int			v = dag->members.items[e];
+
+		p->flags[v] = is_held(p, v) ? PGT_ST_HELD : 0;
+		any = any || (p->flags[v] == 0 && is_pending(p, v));
 	}
-	else
-		st->pending_since = 0;
+	FOR_EACH(e, dag->members, unit)
+	{
+		PgtPolicySt *st = &p->sts[dag->members.items[e]];
+		uint8_t    *flags = &p->flags[dag->members.items[e]];
+
+		if (any && *flags == 0)
+		{
+			*flags |= PGT_ST_PENDING;
+			st->pending_since = st->pending_since > 0 ? st->pending_since : p->now;
+		}
+		else
+			st->pending_since = 0;
+	}
 }
 
 /* Decides due and wanted; returns when v wants to be looked at again. */
@@ -138,14 +151,60 @@ note_due(PgtPolicy *p, int v)
 	return PGT_NEVER;
 }
 
+static bool
+is_slow(const PgtPolicy *p, int unit)
+{
+	FOR_EACH(e, p->dag->members, unit)
+	{
+		int			v = p->dag->members.items[e];
+
+		if (p->sts[v].slowest && !(p->flags[v] & PGT_ST_HELD))
+			return true;
+	}
+	return false;
+}
+
+static bool
+all_due(const PgtPolicy *p, int unit)
+{
+	FOR_EACH(e, p->dag->members, unit)
+	{
+		if (!(p->flags[p->dag->members.items[e]] & (PGT_ST_DUE | PGT_ST_HELD)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A unit that cannot start yet (a member backs off; a slow one is not due) wants nothing: those who read it need not wait for it.
+ * The member in question has said when to look again.
+ */
+static void
+let_rest(PgtPolicy *p, int unit)
+{
+	bool		rests = is_slow(p, unit) && !all_due(p, unit);
+
+	FOR_EACH(e, p->dag->members, unit)
+	{
+		int			v = p->dag->members.items[e];
+
+		rests = rests || (!(p->flags[v] & PGT_ST_HELD) && p->sts[v].retry_at > p->now);
+	}
+	FOR_EACH(e, p->dag->members, unit)
+	{
+		if (rests)
+			p->flags[p->dag->members.items[e]] &= (uint8_t) ~PGT_ST_WANTED;
+	}
+}
+
 int64_t
 pgt_policy_tick(PgtPolicy *p)
 {
 	int			n = p->dag->nnodes;
 	int64_t		wake = PGT_NEVER;
 
-	for (int i = 0; i < n; i++)
-		note_pending(p, p->dag->order[i]);
+	for (int u = 0; u < p->dag->nunits; u++)
+		note_pending(p, u);
 	for (int i = n - 1; i >= 0; i--)
 	{
 		int64_t		when = note_due(p, p->dag->order[i]);
@@ -153,6 +212,8 @@ pgt_policy_tick(PgtPolicy *p)
 		if (when < wake)
 			wake = when;
 	}
+	for (int u = 0; u < p->dag->nunits; u++)
+		let_rest(p, u);
 	return wake;
 }
 
@@ -229,7 +290,7 @@ unit_since(const JobBuilder *b, int unit, uint8_t flag, bool background)
 		if ((p->flags[v] & flag) && p->sts[v].pending_since < since)
 			since = p->sts[v].pending_since;
 	}
-	if (since == PGT_NEVER)
+	if (since == PGT_NEVER || (is_slow(p, unit) && !all_due(p, unit)))
 		return PGT_NEVER;
 	FOR_EACH(e, p->dag->members, unit)
 	{

@@ -8,6 +8,7 @@
  * looked since the daemon started, or an upstream with schedule `calculated` is pending.  Nothing pending: no barrier, no SQL, no timer.
  * It is *due* when its schedule says so; `calculated` STs when one of their readers is due.  Pending and due: *wanted*.
  * Units (dag.h) are refreshed whole: an untouched member may be touched by a transaction that S1 sees and nobody here has heard of yet.
+ * So all members are pending when one is, and the unit is due when one member is; or all of them, if one asks for "slowest".
  * An ST is *held* while it is suspended, failed, frozen, fused or cyclic, or while a member of its unit that it reads is.
  */
 #ifndef PGT_POLICY_H
@@ -28,6 +29,7 @@ typedef struct PgtPolicySt
 	bool		needs_reinit;
 	bool		large;			/* its first load runs in the background, alone */
 	bool		clocked;		/* time alone may change it: pending whenever due */
+	bool		slowest;		/* its diamond waits until all members are due */
 	/* since the daemon started */
 	bool		fresh;			/* not looked at, or the last refresh failed */
 	bool		leftover;

@@ -362,6 +362,7 @@ take_definition(const PgtPlanSt *st, PgtPolicySt *p, char *err, size_t errlen)
 	p->factor = st->factor;
 	p->large = st->large;
 	p->clocked = st->clocked;
+	p->slowest = st->slowest;
 	if (!pgt_schedule_parse(st->schedule, &p->schedule, err, errlen))
 	{
 		memset(&p->schedule, 0, sizeof(p->schedule));

@@ -493,6 +493,35 @@ atomic_units_go_whole(void **state)
 	assert_true(job_is(0, 1, 2));
 }
 
+/* 0 is due every second, 1 and 2 every hour; a change of 1's own table is enough for all */
+static void
+diamonds_follow_their_fastest_or_slowest_member(void **state)
+{
+	reset();
+	add("1s", 10, -1, -1);
+	tab[add("1h", 10, -1, -1)][nodes[1].ntables++] = 11;
+	nodes[add("1h", 0, 0, 1)].atomic = true;
+	ready();
+	commit_to(11);
+	assert_true(pgt_policy_tick(&p) == START + SEC);
+	p.now = START + SEC;
+	pgt_policy_tick(&p);
+	next_job(4);
+	assert_true(job_is(0, 1, 2));
+	finish_job(true);
+	assert_true(pgt_policy_tick(&p) == PGT_NEVER);
+
+	sts[2].slowest = true;
+	commit_to(10);
+	p.now += 2 * SEC;
+	assert_true(pgt_policy_tick(&p) == START + 3601 * SEC);
+	assert_int_equal(next_job(4), 0);
+	p.now = START + 3601 * SEC;
+	pgt_policy_tick(&p);
+	next_job(4);
+	assert_true(job_is(0, 1, 2));
+}
+
 static void
 atomic_units_without_a_held_member(void **state)
 {
@@ -524,6 +553,26 @@ atomic_units_wait_for_a_member_that_backs_off(void **state)
 	pgt_policy_tick(&p);
 	next_job(4);
 	assert_true(job_is(0, 1, 2));
+}
+
+/* 3 reads 1, whose unit waits for 0 to be tried again: 3 goes on with what 1 has */
+static void
+readers_do_not_wait_for_a_unit_that_rests(void **state)
+{
+	reset();
+	add("1s", 10, -1, -1);
+	add("1s", 10, -1, -1);
+	nodes[add("1s", 0, 0, 1)].atomic = true;
+	add("1s", 11, 1, -1);
+	ready();
+	sts[0].fresh = true;
+	sts[0].retry_at = START + 100 * SEC;
+	commit_to(10);
+	commit_to(11);
+	p.now = START + SEC;
+	assert_true(pgt_policy_tick(&p) == START + 100 * SEC);
+	next_job(4);
+	assert_true(job_is(3, -1, -1));
 }
 
 static void
@@ -785,8 +834,10 @@ main(void)
 		cmocka_unit_test(calculated_is_pulled_by_its_readers),
 		cmocka_unit_test(calculated_alone_uses_the_default),
 		cmocka_unit_test(atomic_units_go_whole),
+		cmocka_unit_test(diamonds_follow_their_fastest_or_slowest_member),
 		cmocka_unit_test(atomic_units_without_a_held_member),
 		cmocka_unit_test(atomic_units_wait_for_a_member_that_backs_off),
+		cmocka_unit_test(readers_do_not_wait_for_a_unit_that_rests),
 		cmocka_unit_test(unpopulated_upstream_comes_first),
 		cmocka_unit_test(quick_units_share_a_job),
 		cmocka_unit_test(nobody_starves),
