@@ -36,7 +36,7 @@ typedef struct PgtView
 	PgtViewSource *sources;	  /* ordered by relid */
 	int			ncolumns;
 	PgtViewColumn *columns;	  /* storage order */
-	List	   *indexes;	  /* of char *: CREATE INDEX statements; the first %s stands for the qualified ST name; to run after the first load */
+	List	   *indexes;	  /* of char *: CREATE INDEX statements to run after the first load; %s: the qualified ST name, %%: a percent sign */
 	bool		keyed;		  /* rows have a unique key among the storage columns */
 	char	   *full_reason;  /* why it cannot be maintained incrementally, NULL if it can */
 	char	   *full_hint;
