@@ -90,13 +90,17 @@ read_dependent(HeapTuple row, TupleDesc desc)
 	return d;
 }
 
-/* The fingerprint is made as pgt_wire makes it. */
+/*
+ * The fingerprint is made as pgt_wire makes it.  Here and below, STs without a row in pgt_state do not count: they came with a
+ * dump and wait for restore_stream_tables, and the OIDs recorded for them are those of another server.
+ */
 #define DEPENDENTS \
 	"SELECT d.pgt_id, t.pgt_relid, t.pgt_schema, t.pgt_name, d.source_schema, d.source_name, d.attnums_used, d.columns_used," \
 	" d.schema_fingerprint = (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.format('%s,%s,%s,%s', a.attnum, a.atttypid," \
 	" a.atttypmod, a.attcollation), ';' ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a" \
 	" WHERE a.attrelid = d.source_relid AND a.attnum = ANY (d.attnums_used))" \
-	" FROM pgtrickle.pgt_dependencies d JOIN pgtrickle.pgt_definitions t USING (pgt_id) WHERE d.source_relid = $1 ORDER BY 1"
+	" FROM pgtrickle.pgt_dependencies d JOIN pgtrickle.pgt_definitions t USING (pgt_id) JOIN pgtrickle.pgt_state USING (pgt_id)" \
+	" WHERE d.source_relid = $1 ORDER BY 1"
 
 List *
 pgt_dependents(Oid relid)
@@ -474,7 +478,7 @@ dropped_st(PgtStreamTable *st)
 {
 	List	   *sources = pgt_st_sources(st->id);
 
-	LockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) st->id, 0, ExclusiveLock);
+	/* no lock against refreshes: DROP TABLE's own keeps them out, and they take theirs first */
 	pgt_storage_drop_buffer(st->id);
 	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", st->id);
 	pgt_unwire_sources(sources);
@@ -566,7 +570,7 @@ pgt_follow_names(void)
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_schema = n.nspname, pgt_name = c.relname,"
 							 " pgt_owner = pg_catalog.pg_get_userbyid(c.relowner), updated_at = now()"
 							 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-							 " WHERE c.oid = d.pgt_relid AND $1 = 0 AND (d.pgt_schema, d.pgt_name, d.pgt_owner) IS DISTINCT FROM"
+							 " WHERE c.oid = d.pgt_relid AND $1 = 0 AND EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) AND (d.pgt_schema, d.pgt_name, d.pgt_owner) IS DISTINCT FROM"
 							 " (n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text)", 0);
 	foreach(lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 IS NOT NULL ORDER BY 1", ""))
 	{
@@ -582,7 +586,8 @@ pgt_reconcile_function(const char *identity, bool dropped)
 {
 	ListCell   *lc;
 
-	foreach(lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions WHERE functions_used @> ARRAY[$1] ORDER BY 1", identity))
+	foreach(lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions JOIN pgtrickle.pgt_state USING (pgt_id)"
+						 " WHERE functions_used @> ARRAY[$1] ORDER BY 1", identity))
 	{
 		PgtStreamTable *st = pgt_st_by_id(*(int64 *) lfirst(lc));
 		PgtDependent d = {.id = st->id, .label = pstrdup(quote_qualified_identifier(st->schema, st->name))};
