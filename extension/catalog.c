@@ -28,10 +28,10 @@
 #include "catalog.h"
 #include "compat.h"
 
-#define ST_COLUMNS \
-	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule," \
+#define ST_COLUMNS                                                                                                     \
+	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text" \
+	" s.refresh_no, d.settings::text"                                                                                  \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -39,8 +39,8 @@
 Oid
 pgt_catalog_relid(const char *name)
 {
-	Oid			nsp = get_namespace_oid("pgtrickle", true);
-	Oid			relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
+	Oid nsp = get_namespace_oid("pgtrickle", true);
+	Oid relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -54,7 +54,7 @@ pgt_catalog_relid(const char *name)
 Oid
 pgt_changes_namespace(void)
 {
-	Oid			nsp = get_namespace_oid("pgtrickle_changes", true);
+	Oid nsp = get_namespace_oid("pgtrickle_changes", true);
 
 	if (!OidIsValid(nsp))
 		ereport(ERROR,
@@ -67,8 +67,8 @@ pgt_changes_namespace(void)
 Oid
 pgt_catalog_owner(void)
 {
-	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(pgt_catalog_relid("pgt_definitions")));
-	Oid			owner;
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(pgt_catalog_relid("pgt_definitions")));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for the stream table catalog");
@@ -81,7 +81,7 @@ PgtCatalogScope
 pgt_catalog_begin(void)
 {
 	PgtCatalogScope scope;
-	Oid			owner = pgt_catalog_owner();
+	Oid owner = pgt_catalog_owner();
 
 	GetUserIdAndSecContext(&scope.userid, &scope.sec_context);
 	SetUserIdAndSecContext(owner, scope.sec_context | SECURITY_LOCAL_USERID_CHANGE);
@@ -101,7 +101,7 @@ pgt_catalog_end(PgtCatalogScope scope)
 uint64
 pgt_catalog_exec(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	int			rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+	int rc = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
 
 	if (rc < 0)
 		elog(ERROR, "catalog statement failed (%s): %s", SPI_result_code_string(rc), sql);
@@ -125,7 +125,7 @@ pgt_catalog_notify(void)
 typedef struct Lookup
 {
 	const char *sql;
-	SPIPlanPtr	plan;
+	SPIPlanPtr plan;
 } Lookup;
 
 static Lookup lookups[MAX_LOOKUPS];
@@ -133,8 +133,8 @@ static Lookup lookups[MAX_LOOKUPS];
 static SPIPlanPtr
 lookup_plan(const char *sql, Oid type)
 {
-	SPIPlanPtr	plan;
-	int			i = 0;
+	SPIPlanPtr plan;
+	int i = 0;
 
 	while (i < MAX_LOOKUPS && lookups[i].sql != NULL && lookups[i].sql != sql)
 		i++;
@@ -156,8 +156,8 @@ lookup_plan(const char *sql, Oid type)
 uint64
 pgt_catalog_find(const char *sql, Oid type, Datum arg)
 {
-	SPIPlanPtr	plan = lookup_plan(sql, type);
-	int			rc;
+	SPIPlanPtr plan = lookup_plan(sql, type);
+	int rc;
 
 	/* the latest snapshot shows this transaction's finished commands only */
 	CommandCounterIncrement();
@@ -171,7 +171,7 @@ pgt_catalog_find(const char *sql, Oid type, Datum arg)
 static char *
 text_column(int col, MemoryContext cxt)
 {
-	char	   *v = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, col);
+	char *v = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, col);
 
 	return v ? MemoryContextStrdup(cxt, v) : NULL;
 }
@@ -179,8 +179,8 @@ text_column(int col, MemoryContext cxt)
 static Datum
 plain_column(uint64 row, int col)
 {
-	bool		isnull;
-	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col, &isnull);
+	bool isnull;
+	Datum d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col, &isnull);
 
 	Assert(!isnull);
 	return d;
@@ -241,8 +241,8 @@ pgt_st_by_relid(Oid relid)
 PgtStreamTable *
 pgt_st_by_name(const char *name)
 {
-	List	   *names = textToQualifiedNameList(cstring_to_text(name));
-	Oid			relid = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
+	List *names = textToQualifiedNameList(cstring_to_text(name));
+	Oid relid = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
 	PgtStreamTable *st;
 
 	if (!OidIsValid(relid))
@@ -272,12 +272,12 @@ List *
 pgt_st_sources(int64 id)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
 	pgt_catalog_find("SELECT source_relid FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1 ORDER BY 1",
-		   INT8OID, Int64GetDatum(id));
+					 INT8OID, Int64GetDatum(id));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 		result = lappend_oid(result, DatumGetObjectId(plain_column(i, 1)));
@@ -291,17 +291,17 @@ List *
 pgt_st_readers(Oid relid)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
 	pgt_catalog_find("SELECT pgt_id FROM pgtrickle.pgt_dependencies JOIN pgtrickle.pgt_state USING (pgt_id)"
 					 " WHERE source_relid = $1 ORDER BY 1",
-		   OIDOID, ObjectIdGetDatum(relid));
+					 OIDOID, ObjectIdGetDatum(relid));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		int64	   *id = palloc(sizeof(int64));
+		int64 *id = palloc(sizeof(int64));
 
 		*id = DatumGetInt64(plain_column(i, 1));
 		result = lappend(result, id);
@@ -316,8 +316,8 @@ pgt_st_readers(Oid relid)
 void
 pgt_st_mark_reinit(int64 id, const char *reason)
 {
-	Oid			types[2] = {INT8OID, TEXTOID};
-	Datum		values[2] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
+	Oid types[2] = {INT8OID, TEXTOID};
+	Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();

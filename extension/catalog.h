@@ -12,32 +12,30 @@
 
 typedef struct PgtStreamTable
 {
-	int64		id;
-	Oid			relid;
-	char	   *schema;
-	char	   *name;
-	char	   *query;			/* canonical */
-	char	   *original_query;
-	char	   *schedule;		/* NULL = calculated */
-	char	   *refresh_mode;	/* AUTO, FULL, DIFFERENTIAL */
-	char	   *full_reason;	/* NULL = incremental */
-	int			definition_version;
+	int64 id;
+	Oid relid;
+	char *schema;
+	char *name;
+	char *query; /* canonical */
+	char *original_query;
+	char *schedule;     /* NULL = calculated */
+	char *refresh_mode; /* AUTO, FULL, DIFFERENTIAL */
+	char *full_reason;  /* NULL = incremental */
+	int definition_version;
 	/* state */
-	char	   *status;			/* INITIALIZING, ACTIVE, SUSPENDED, ERROR */
-	bool		is_populated;
-	bool		needs_reinit;
-	char	   *reinit_reason;
-	int64		refresh_no;
-	char	   *settings; /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
+	char *status; /* INITIALIZING, ACTIVE, SUSPENDED, ERROR */
+	bool is_populated;
+	bool needs_reinit;
+	char *reinit_reason;
+	int64 refresh_no;
+	char *settings; /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 
 /* Oid of pgtrickle.<name>, or an error that the extension is not installed. */
-extern Oid	pgt_catalog_relid(const char *name);
-extern Oid	pgt_changes_namespace(void);
-extern Oid	pgt_catalog_owner(void);
-
-/* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed. */
-extern void pgt_catalog_notify(void);
+extern Oid pgt_catalog_relid(const char *name);
+extern Oid pgt_changes_namespace(void);
+extern Oid pgt_catalog_owner(void);
+extern void pgt_catalog_notify(void); /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
 
 /* NULL when there is none.  Result in the current memory context. */
 extern PgtStreamTable *pgt_st_by_id(int64 id);
@@ -52,21 +50,20 @@ extern PgtStreamTable *pgt_st_by_name(const char *name);
 /* ERRCODE_INSUFFICIENT_PRIVILEGE unless the current user owns the ST's table (or is a member of its owner). */
 extern void pgt_st_check_owner(const PgtStreamTable *st);
 
-/* Edges: source relids of an ST, sorted; ids of the STs that read `relid`, sorted. */
-extern List *pgt_st_sources(int64 id);	 /* of Oid */
-extern List *pgt_st_readers(Oid relid);	 /* of int64 * */
+/* Edges, sorted. */
+extern List *pgt_st_sources(int64 id);  /* of Oid */
+extern List *pgt_st_readers(Oid relid); /* of int64 * */
 
 /* Set needs_reinit with a reason (for people: explain_st, history); the first reason stays until a diff has run. */
 extern void pgt_st_mark_reinit(int64 id, const char *reason);
 
-/* Switch to the extension's owner and pg_catalog; pass the result to pgt_catalog_end. */
+/* Switch to the extension's owner and pg_catalog, and back. */
 typedef struct PgtCatalogScope
 {
-	Oid			userid;
-	int			sec_context;
-	int			guc_nest;
+	Oid userid;
+	int sec_context;
+	int guc_nest;
 } PgtCatalogScope;
-
 extern PgtCatalogScope pgt_catalog_begin(void);
 extern void pgt_catalog_end(PgtCatalogScope scope);
 

@@ -13,19 +13,19 @@
  * Run a utility statement of our own on a stream table (SPI connected): the hooks, which protect stream tables from users, let it
  * pass.  Returns the SPI code.
  */
-extern int	pgt_run_own_ddl(const char *sql);
+extern int pgt_run_own_ddl(const char *sql);
 
 /* An ST that reads a relation. */
 typedef struct PgtDependent
 {
-	int64		id;
-	Oid			st_relid;
-	char	   *label;			/* qualified name */
-	char	   *source_schema;	/* as recorded */
-	char	   *source_name;
-	List	   *attnums;		/* of int: the columns it uses */
-	List	   *columns;		/* of char *: their recorded names */
-	bool		same_shape;		/* the columns' types are those recorded */
+	int64 id;
+	Oid st_relid;
+	char *label;         /* qualified name */
+	char *source_schema; /* as recorded */
+	char *source_name;
+	List *attnums;   /* of int: the columns it uses */
+	List *columns;   /* of char *: their recorded names */
+	bool same_shape; /* the columns' types are those recorded */
 } PgtDependent;
 
 extern List *pgt_dependents(Oid relid);
@@ -65,4 +65,4 @@ extern void pgt_follow_names(void);
 /* A function was replaced (dropped = false) or dropped; `identity` is its qualified signature. */
 extern void pgt_reconcile_function(const char *identity, bool dropped);
 
-#endif							/* PGT_DDL_H */
+#endif /* PGT_DDL_H */

@@ -43,7 +43,7 @@ static bool own_ddl = false;
 int
 pgt_run_own_ddl(const char *sql)
 {
-	bool		before = own_ddl;
+	bool before = own_ddl;
 	volatile int rc = 0;
 
 	own_ddl = true;
@@ -64,17 +64,17 @@ pgt_run_own_ddl(const char *sql)
 /* A row of pg_event_trigger_ddl_commands(). */
 typedef struct Command
 {
-	Oid			classid;
-	Oid			objid;
-	char	   *tag;
-	char	   *identity;
+	Oid classid;
+	Oid objid;
+	char *tag;
+	char *identity;
 	CollectedCommand *collected;
 } Command;
 
 static char *
 copied_column(HeapTuple row, int col, MemoryContext cxt)
 {
-	char	   *v = SPI_getvalue(row, SPI_tuptable->tupdesc, col);
+	char *v = SPI_getvalue(row, SPI_tuptable->tupdesc, col);
 
 	return v ? MemoryContextStrdup(cxt, v) : NULL;
 }
@@ -83,17 +83,17 @@ static List *
 read_commands(void)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *commands = NIL;
+	List *commands = NIL;
 
 	SPI_connect();
 	pgt_catalog_exec("SELECT classid, objid, command_tag, object_identity, command FROM pg_catalog.pg_event_trigger_ddl_commands()",
 					 0, NULL, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		Command    *c = MemoryContextAllocZero(cxt, sizeof(Command));
-		bool		isnull;
-		Datum		d;
+		HeapTuple row = SPI_tuptable->vals[i];
+		Command *c = MemoryContextAllocZero(cxt, sizeof(Command));
+		bool isnull;
+		Datum d;
 
 		c->classid = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
 		c->objid = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
@@ -124,9 +124,9 @@ subtype(const CollectedATSubcmd *sub)
 static bool
 has_subcommand(const Command *c, AlterTableType type)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, subcommands(c))
+	foreach (lc, subcommands(c))
 	{
 		if (subtype(lfirst(lc)) == type)
 			return true;
@@ -182,13 +182,13 @@ refuse_alter_st(const PgtStreamTable *st)
 static void
 altered_st(const Command *c, PgtStreamTable *st)
 {
-	Node	   *stmt = c->collected ? c->collected->parsetree : NULL;
-	ListCell   *lc;
+	Node *stmt = c->collected ? c->collected->parsetree : NULL;
+	ListCell *lc;
 
 	if (stmt && IsA(stmt, RenameStmt) && ((RenameStmt *) stmt)->renameType != OBJECT_TABLE &&
 		((RenameStmt *) stmt)->renameType != OBJECT_VIEW)
 		refuse_alter_st(st);
-	foreach(lc, subcommands(c))
+	foreach (lc, subcommands(c))
 	{
 		if (!allowed_on_st(subtype(lfirst(lc))))
 			refuse_alter_st(st);
@@ -203,7 +203,7 @@ altered_st(const Command *c, PgtStreamTable *st)
 static Oid
 other_table(const AlterTableCmd *cmd)
 {
-	RangeVar   *name = IsA(cmd->def, PartitionCmd) ? castNode(PartitionCmd, cmd->def)->name : castNode(RangeVar, cmd->def);
+	RangeVar *name = IsA(cmd->def, PartitionCmd) ? castNode(PartitionCmd, cmd->def)->name : castNode(RangeVar, cmd->def);
 
 	return RangeVarGetRelid(name, NoLock, false);
 }
@@ -211,9 +211,9 @@ other_table(const AlterTableCmd *cmd)
 static void
 membership_changes(const Command *c)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, subcommands(c))
+	foreach (lc, subcommands(c))
 	{
 		AlterTableCmd *cmd = castNode(AlterTableCmd, ((CollectedATSubcmd *) lfirst(lc))->parsetree);
 
@@ -242,19 +242,19 @@ static void
 altered_table(const Command *c)
 {
 	PgtStreamTable *st = pgt_st_by_relid(c->objid);
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (st != NULL)
 		altered_st(c, st);
 	membership_changes(c);
-	foreach(lc, pgt_source_roots(c->objid))
+	foreach (lc, pgt_source_roots(c->objid))
 		pgt_reconcile_source(lfirst_oid(lc), c->objid, has_subcommand(c, AT_ReplicaIdentity));
 }
 
 static void
 created_table(const Command *c)
 {
-	List	   *roots = pgt_source_roots(c->objid);
+	List *roots = pgt_source_roots(c->objid);
 
 	if (roots != NIL)
 		pgt_reconcile_member(roots, c->objid, true);
@@ -264,7 +264,7 @@ created_table(const Command *c)
 static bool
 is_rename(const Command *c)
 {
-	Node	   *stmt = c->collected ? c->collected->parsetree : NULL;
+	Node *stmt = c->collected ? c->collected->parsetree : NULL;
 
 	return stmt && (IsA(stmt, RenameStmt) || IsA(stmt, AlterObjectSchemaStmt));
 }
@@ -293,11 +293,11 @@ command_done(const Command *c)
 static void
 ddl_command_end(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (own_ddl)
 		return;
-	foreach(lc, read_commands())
+	foreach (lc, read_commands())
 		command_done(lfirst(lc));
 }
 
@@ -305,27 +305,28 @@ ddl_command_end(void)
 
 typedef struct Dropped
 {
-	Oid			classid;
-	Oid			objid;
-	int			objsubid;
-	char	   *type;
-	char	   *identity;
+	Oid classid;
+	Oid objid;
+	int objsubid;
+	char *type;
+	char *identity;
 } Dropped;
 
 static List *
 read_dropped(void)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *dropped = NIL;
+	List *dropped = NIL;
 
 	SPI_connect();
 	pgt_catalog_exec("SELECT classid, objid, objsubid, object_type, object_identity FROM pg_catalog.pg_event_trigger_dropped_objects()"
-					 " WHERE NOT is_temporary", 0, NULL, NULL, NULL);
+					 " WHERE NOT is_temporary",
+					 0, NULL, NULL, NULL);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		Dropped    *d = MemoryContextAllocZero(cxt, sizeof(Dropped));
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[i];
+		Dropped *d = MemoryContextAllocZero(cxt, sizeof(Dropped));
+		bool isnull;
 
 		d->classid = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
 		d->objid = DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
@@ -344,14 +345,14 @@ static void
 column_dropped(const Dropped *d)
 {
 	PgtStreamTable *st;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (own_ddl || get_rel_name(d->objid) == NULL)
 		return;
 	st = pgt_st_by_relid(d->objid);
 	if (st != NULL)
 		refuse_alter_st(st);
-	foreach(lc, pgt_source_roots(d->objid))
+	foreach (lc, pgt_source_roots(d->objid))
 		pgt_reconcile_source(lfirst_oid(lc), d->objid, false);
 }
 
@@ -375,19 +376,19 @@ object_dropped(const Dropped *d)
 static void
 sql_drop(void)
 {
-	List	   *dropped = read_dropped();
-	bool		index_gone = false;
-	ListCell   *lc;
+	List *dropped = read_dropped();
+	bool index_gone = false;
+	ListCell *lc;
 
-	foreach(lc, dropped)
+	foreach (lc, dropped)
 	{
-		Dropped    *d = lfirst(lc);
+		Dropped *d = lfirst(lc);
 
 		if (d->classid == RelationRelationId && d->objsubid == 0 && !is_index(d))
 			pgt_reconcile_dropped_st(d->objid);
 		index_gone |= is_index(d);
 	}
-	foreach(lc, dropped)
+	foreach (lc, dropped)
 		object_dropped(lfirst(lc));
 	if (index_gone)
 		pgt_reconcile_identities();
@@ -398,18 +399,18 @@ sql_drop(void)
 static void
 table_rewrite(void)
 {
-	Oid			relid = InvalidOid;
-	ListCell   *lc;
+	Oid relid = InvalidOid;
+	ListCell *lc;
 
 	SPI_connect();
 	if (pgt_catalog_exec("SELECT pg_catalog.pg_event_trigger_table_rewrite_oid()", 0, NULL, NULL, NULL) > 0)
 	{
-		bool		isnull;
+		bool isnull;
 
 		relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_finish();
-	foreach(lc, pgt_source_roots(relid))
+	foreach (lc, pgt_source_roots(relid))
 		pgt_source_event(lfirst_oid(lc), "rewrite", psprintf("table %s was rewritten", get_rel_name(relid)));
 }
 
@@ -424,7 +425,7 @@ static char *slot_to_drop = NULL;
 static void
 drop_slot_at_commit(XactEvent event, void *arg)
 {
-	char	   *name = slot_to_drop;
+	char *name = slot_to_drop;
 
 	if (name == NULL || (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_ABORT))
 		return;
@@ -439,14 +440,15 @@ static void
 plan_slot_drop(void)
 {
 	static bool registered = false;
-	char	   *name = NULL;
-	bool		active = false;
+	char *name = NULL;
+	bool active = false;
 
 	SPI_connect();
 	if (pgt_catalog_exec("SELECT s.slot_name::text, r.active FROM pgtrickle.pgt_slot s"
-						 " JOIN pg_catalog.pg_replication_slots r USING (slot_name)", 0, NULL, NULL, NULL) > 0)
+						 " JOIN pg_catalog.pg_replication_slots r USING (slot_name)",
+						 0, NULL, NULL, NULL) > 0)
 	{
-		bool		isnull;
+		bool isnull;
 
 		name = MemoryContextStrdup(TopMemoryContext, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 		active = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
@@ -482,12 +484,12 @@ name_leftover_identities(void)
 static bool
 drops_our_extension(Node *parsetree)
 {
-	DropStmt   *stmt = (DropStmt *) parsetree;
-	ListCell   *lc;
+	DropStmt *stmt = (DropStmt *) parsetree;
+	ListCell *lc;
 
 	if (!IsA(parsetree, DropStmt) || stmt->removeType != OBJECT_EXTENSION)
 		return false;
-	foreach(lc, stmt->objects)
+	foreach (lc, stmt->objects)
 	{
 		if (strcmp(strVal(lfirst(lc)), "pg_trickle") == 0)
 			return true;

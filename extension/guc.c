@@ -13,43 +13,41 @@
 
 #include "guc.h"
 
-bool		pgt_guc_enabled;
-double		pgt_guc_min_schedule_seconds;
-double		pgt_guc_default_schedule_seconds;
-int			pgt_guc_max_poll_interval_ms;
-int			pgt_guc_max_consecutive_errors;
-int			pgt_guc_max_concurrent_refreshes;
-int			pgt_guc_refresh_strategy;
-double		pgt_guc_differential_max_change_ratio;
-int			pgt_guc_barrier_timeout;
-int			pgt_guc_sync_load_limit;
-bool		pgt_guc_auto_index;
-bool		pgt_guc_log_delta_sql;
-int			pgt_guc_volatile_function_policy;
-bool		pgt_guc_columnar_tracking;
-bool		pgt_guc_unlogged_buffers;
-bool		pgt_guc_block_source_ddl;
-int			pgt_guc_register_lock_timeout;
-int			pgt_guc_max_retained_wal;
-int			pgt_guc_history_retention_days;
-int			pgt_guc_history_purge_batch_size;
-int			pgt_guc_slot_lag_warning_threshold_mb;
-int			pgt_guc_slot_lag_critical_threshold_mb;
-int			pgt_guc_buffer_alert_threshold;
+bool pgt_guc_enabled;
+double pgt_guc_min_schedule_seconds;
+double pgt_guc_default_schedule_seconds;
+int pgt_guc_max_poll_interval_ms;
+int pgt_guc_max_consecutive_errors;
+int pgt_guc_max_concurrent_refreshes;
+int pgt_guc_refresh_strategy;
+double pgt_guc_differential_max_change_ratio;
+int pgt_guc_barrier_timeout;
+int pgt_guc_sync_load_limit;
+bool pgt_guc_auto_index;
+bool pgt_guc_log_delta_sql;
+int pgt_guc_volatile_function_policy;
+bool pgt_guc_columnar_tracking;
+bool pgt_guc_unlogged_buffers;
+bool pgt_guc_block_source_ddl;
+int pgt_guc_register_lock_timeout;
+int pgt_guc_max_retained_wal;
+int pgt_guc_history_retention_days;
+int pgt_guc_history_purge_batch_size;
+int pgt_guc_slot_lag_warning_threshold_mb;
+int pgt_guc_slot_lag_critical_threshold_mb;
+int pgt_guc_buffer_alert_threshold;
 
 static const struct config_enum_entry strategy_options[] = {
 	{"auto", PGT_STRATEGY_AUTO, false},
 	{"differential", PGT_STRATEGY_DIFFERENTIAL, false},
 	{"full", PGT_STRATEGY_FULL, false},
-	{NULL, 0, false}
-};
+	{NULL, 0, false}};
 
 static const struct config_enum_entry volatile_options[] = {
 	{"reject", PGT_VOLATILE_REJECT, false},
 	{"warn", PGT_VOLATILE_WARN, false},
 	{"allow", PGT_VOLATILE_ALLOW, false},
-	{NULL, 0, false}
-};
+	{NULL, 0, false}};
 
 typedef enum SettingKind
 {
@@ -61,26 +59,34 @@ typedef enum SettingKind
 
 typedef struct Setting
 {
-	const char *name;			/* without the prefix */
+	const char *name; /* without the prefix */
 	SettingKind kind;
-	void	   *variable;
-	double		boot;
-	double		min;
-	double		max;
-	int			unit;			/* GUC_UNIT_*, 0 = none */
+	void *variable;
+	double boot;
+	double min;
+	double max;
+	int unit; /* GUC_UNIT_*, 0 = none */
 	const struct config_enum_entry *options;
 	const char *short_desc;
 	const char *long_desc;
 } Setting;
 
-#define FLAG(name, boot, short_desc, long_desc) \
-	{#name, SETTING_BOOL, &pgt_guc_##name, boot, 0, 1, 0, NULL, short_desc, long_desc}
-#define NUMBER(name, boot, min, max, unit, short_desc, long_desc) \
-	{#name, SETTING_INT, &pgt_guc_##name, boot, min, max, unit, NULL, short_desc, long_desc}
-#define REAL(name, boot, min, max, unit, short_desc, long_desc) \
-	{#name, SETTING_REAL, &pgt_guc_##name, boot, min, max, unit, NULL, short_desc, long_desc}
-#define CHOICE(name, boot, options, short_desc, long_desc) \
-	{#name, SETTING_ENUM, &pgt_guc_##name, boot, 0, 0, 0, options, short_desc, long_desc}
+#define FLAG(name, boot, short_desc, long_desc)                                          \
+	{                                                                                    \
+#name, SETTING_BOOL, &pgt_guc_##name, boot, 0, 1, 0, NULL, short_desc, long_desc \
+	}
+#define NUMBER(name, boot, min, max, unit, short_desc, long_desc)                              \
+	{                                                                                          \
+#name, SETTING_INT, &pgt_guc_##name, boot, min, max, unit, NULL, short_desc, long_desc \
+	}
+#define REAL(name, boot, min, max, unit, short_desc, long_desc)                                 \
+	{                                                                                           \
+#name, SETTING_REAL, &pgt_guc_##name, boot, min, max, unit, NULL, short_desc, long_desc \
+	}
+#define CHOICE(name, boot, options, short_desc, long_desc)                                  \
+	{                                                                                       \
+#name, SETTING_ENUM, &pgt_guc_##name, boot, 0, 0, 0, options, short_desc, long_desc \
+	}
 
 static const Setting settings[] = {
 	FLAG(enabled, true,
@@ -146,7 +152,7 @@ static const Setting settings[] = {
 static void
 define_setting(const Setting *s)
 {
-	char	   *name = psprintf("pg_trickle.%s", s->name);
+	char *name = psprintf("pg_trickle.%s", s->name);
 
 	switch (s->kind)
 	{

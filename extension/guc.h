@@ -26,34 +26,34 @@ typedef enum PgtVolatilePolicy
 extern bool pgt_guc_enabled;
 extern double pgt_guc_min_schedule_seconds;
 extern double pgt_guc_default_schedule_seconds;
-extern int	pgt_guc_max_poll_interval_ms;
-extern int	pgt_guc_max_consecutive_errors;
-extern int	pgt_guc_max_concurrent_refreshes;
+extern int pgt_guc_max_poll_interval_ms;
+extern int pgt_guc_max_consecutive_errors;
+extern int pgt_guc_max_concurrent_refreshes;
 
 /* refresh */
-extern int	pgt_guc_refresh_strategy;	/* PgtRefreshStrategy */
+extern int pgt_guc_refresh_strategy; /* PgtRefreshStrategy */
 extern double pgt_guc_differential_max_change_ratio;
-extern int	pgt_guc_barrier_timeout;	/* ms */
-extern int	pgt_guc_sync_load_limit;	/* kB */
+extern int pgt_guc_barrier_timeout; /* ms */
+extern int pgt_guc_sync_load_limit; /* kB */
 extern bool pgt_guc_auto_index;
 extern bool pgt_guc_log_delta_sql;
-extern int	pgt_guc_volatile_function_policy;	/* PgtVolatilePolicy */
+extern int pgt_guc_volatile_function_policy; /* PgtVolatilePolicy */
 
 /* capture */
 extern bool pgt_guc_columnar_tracking;
 extern bool pgt_guc_unlogged_buffers;
 extern bool pgt_guc_block_source_ddl;
-extern int	pgt_guc_register_lock_timeout;	/* ms; 0 = a bit below half of deadlock_timeout */
-extern int	pgt_guc_max_retained_wal;	/* MB; 0 = no limit */
+extern int pgt_guc_register_lock_timeout; /* ms; 0 = a bit below half of deadlock_timeout */
+extern int pgt_guc_max_retained_wal;      /* MB; 0 = no limit */
 
 /* history and alerts */
-extern int	pgt_guc_history_retention_days;
-extern int	pgt_guc_history_purge_batch_size;
-extern int	pgt_guc_slot_lag_warning_threshold_mb;
-extern int	pgt_guc_slot_lag_critical_threshold_mb;
-extern int	pgt_guc_buffer_alert_threshold;
+extern int pgt_guc_history_retention_days;
+extern int pgt_guc_history_purge_batch_size;
+extern int pgt_guc_slot_lag_warning_threshold_mb;
+extern int pgt_guc_slot_lag_critical_threshold_mb;
+extern int pgt_guc_buffer_alert_threshold;
 
 /* Defines all of them and reserves the prefix; from _PG_init. */
 extern void pgt_guc_init(void);
 
-#endif							/* PGT_GUC_H */
+#endif /* PGT_GUC_H */

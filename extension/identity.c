@@ -54,16 +54,16 @@ leaf_attnum(Oid leaf, Oid root, int attnum)
 bool
 pgt_identity_covers(Oid leaf, Oid root, List *attnums)
 {
-	Relation	rel = relation_open(leaf, NoLock);
-	bool		covers = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+	Relation rel = relation_open(leaf, NoLock);
+	bool covers = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 
 	if (!covers && rel->rd_rel->relreplident != REPLICA_IDENTITY_NOTHING)
 	{
-		Bitmapset  *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
-		ListCell   *lc;
+		Bitmapset *key = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_IDENTITY_KEY);
+		ListCell *lc;
 
 		covers = true;
-		foreach(lc, attnums)
+		foreach (lc, attnums)
 			covers &= bms_is_member(leaf_attnum(leaf, root, lfirst_int(lc)) - FirstLowInvalidHeapAttributeNumber, key);
 	}
 	relation_close(rel, NoLock);
@@ -76,12 +76,12 @@ pgt_identity_covers(Oid leaf, Oid root, List *attnums)
 static void
 mark_index(Relation rel, Oid index)
 {
-	Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
-	ListCell   *lc;
+	Relation pg_index = table_open(IndexRelationId, RowExclusiveLock);
+	ListCell *lc;
 
-	foreach(lc, RelationGetIndexList(rel))
+	foreach (lc, RelationGetIndexList(rel))
 	{
-		HeapTuple	tup = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		HeapTuple tup = SearchSysCacheCopy1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 		Form_pg_index form;
 
 		if (!HeapTupleIsValid(tup))
@@ -101,9 +101,9 @@ mark_index(Relation rel, Oid index)
 static void
 set_identity(Oid relid, char identity, Oid index)
 {
-	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
-	Relation	rel = table_open(relid, NoLock);
-	HeapTuple	tup = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+	Relation pg_class = table_open(RelationRelationId, RowExclusiveLock);
+	Relation rel = table_open(relid, NoLock);
+	HeapTuple tup = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
@@ -133,13 +133,14 @@ check_owner_of(Oid relid)
 static void
 remember(Oid relid, Oid root, char identity, Oid index)
 {
-	Oid			types[4] = {OIDOID, OIDOID, CHAROID, OIDOID};
-	Datum		values[4] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(root), CharGetDatum(identity), ObjectIdGetDatum(index)};
+	Oid types[4] = {OIDOID, OIDOID, CHAROID, OIDOID};
+	Datum values[4] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(root), CharGetDatum(identity), ObjectIdGetDatum(index)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
 	pgt_catalog_exec("INSERT INTO pgtrickle.pgt_source_identity (relid, root, old_identity, old_index)"
-					 " VALUES ($1, $2, $3, NULLIF($4, 0)) ON CONFLICT (relid) DO UPDATE SET root = $2", 4, types, values, NULL);
+					 " VALUES ($1, $2, $3, NULLIF($4, 0)) ON CONFLICT (relid) DO UPDATE SET root = $2",
+					 4, types, values, NULL);
 	SPI_finish();
 	pgt_catalog_end(scope);
 }
@@ -147,9 +148,9 @@ remember(Oid relid, Oid root, char identity, Oid index)
 void
 pgt_identity_require(Oid leaf, const PgtSource *source, bool check_owner)
 {
-	Relation	rel;
-	char		identity;
-	Oid			index = InvalidOid;
+	Relation rel;
+	char identity;
+	Oid index = InvalidOid;
 
 	if (pgt_identity_covers(leaf, source->relid, source->attnums))
 		return;
@@ -172,27 +173,28 @@ pgt_identity_require(Oid leaf, const PgtSource *source, bool check_owner)
 
 typedef struct Remembered
 {
-	Oid			relid;
-	char		identity;
-	Oid			index;
+	Oid relid;
+	char identity;
+	Oid index;
 } Remembered;
 
 static List *
 read_remembered(Oid root)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 
 	SPI_connect();
 	pgt_catalog_find("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity"
-					 " WHERE root = $1 OR $1 = 0::oid ORDER BY relid", OIDOID, ObjectIdGetDatum(root));
+					 " WHERE root = $1 OR $1 = 0::oid ORDER BY relid",
+					 OIDOID, ObjectIdGetDatum(root));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		Remembered *r = palloc(sizeof(Remembered));
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
 
 		r->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
 		r->identity = DatumGetChar(SPI_getbinval(row, desc, 2, &isnull));
@@ -206,8 +208,8 @@ read_remembered(Oid root)
 void
 pgt_identity_forget(Oid relid)
 {
-	Oid			types[1] = {OIDOID};
-	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	Oid types[1] = {OIDOID};
+	Datum values[1] = {ObjectIdGetDatum(relid)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -220,9 +222,9 @@ pgt_identity_forget(Oid relid)
 static bool
 still_needed(Oid relid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pgt_source_roots(relid))
+	foreach (lc, pgt_source_roots(relid))
 	{
 		if (!pgt_source_get(lfirst_oid(lc))->insert_only)
 			return true;
@@ -233,10 +235,10 @@ still_needed(Oid relid)
 static void
 put_back(const Remembered *r)
 {
-	Relation	rel = table_open(r->relid, NoLock);
-	bool		ours = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
-	bool		possible = r->identity != REPLICA_IDENTITY_INDEX ||
-		list_member_oid(RelationGetIndexList(rel), r->index);
+	Relation rel = table_open(r->relid, NoLock);
+	bool ours = rel->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
+	bool possible = r->identity != REPLICA_IDENTITY_INDEX ||
+					list_member_oid(RelationGetIndexList(rel), r->index);
 
 	table_close(rel, NoLock);
 	if (ours && possible)
@@ -247,9 +249,9 @@ put_back(const Remembered *r)
 void
 pgt_identity_restore(Oid root, bool wait)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, read_remembered(root))
+	foreach (lc, read_remembered(root))
 	{
 		Remembered *r = lfirst(lc);
 

@@ -21,4 +21,4 @@ extern void pgt_identity_restore(Oid root, bool wait);
 /* The user has set relid's identity himself: nothing to put back. */
 extern void pgt_identity_forget(Oid relid);
 
-#endif							/* PGT_IDENTITY_H */
+#endif /* PGT_IDENTITY_H */

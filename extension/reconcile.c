@@ -47,9 +47,9 @@
 static List *
 int2s(Datum array)
 {
-	ArrayType  *a = DatumGetArrayTypeP(array);
-	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
-	List	   *result = NIL;
+	ArrayType *a = DatumGetArrayTypeP(array);
+	int n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	List *result = NIL;
 
 	for (int i = 0; i < n; i++)
 		result = lappend_int(result, ((int16 *) ARR_DATA_PTR(a))[i]);
@@ -59,9 +59,9 @@ int2s(Datum array)
 static List *
 texts(Datum array)
 {
-	Datum	   *elems;
-	int			n;
-	List	   *result = NIL;
+	Datum *elems;
+	int n;
+	List *result = NIL;
 
 	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &n);
 	for (int i = 0; i < n; i++)
@@ -73,8 +73,8 @@ static PgtDependent *
 read_dependent(HeapTuple row, TupleDesc desc)
 {
 	PgtDependent *d = palloc0(sizeof(PgtDependent));
-	bool		isnull;
-	Datum		v;
+	bool isnull;
+	Datum v;
 
 	d->id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
 	d->st_relid = DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull));
@@ -94,19 +94,19 @@ read_dependent(HeapTuple row, TupleDesc desc)
  * The fingerprint is made as pgt_wire makes it.  Here and below, STs without a row in pgt_state do not count: they came with a
  * dump and wait for restore_stream_tables, and the OIDs recorded for them are those of another server.
  */
-#define DEPENDENTS \
-	"SELECT d.pgt_id, t.pgt_relid, t.pgt_schema, t.pgt_name, d.source_schema, d.source_name, d.attnums_used, d.columns_used," \
+#define DEPENDENTS                                                                                                                \
+	"SELECT d.pgt_id, t.pgt_relid, t.pgt_schema, t.pgt_name, d.source_schema, d.source_name, d.attnums_used, d.columns_used,"     \
 	" d.schema_fingerprint = (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.format('%s,%s,%s,%s', a.attnum, a.atttypid," \
-	" a.atttypmod, a.attcollation), ';' ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a" \
-	" WHERE a.attrelid = d.source_relid AND a.attnum = ANY (d.attnums_used))" \
-	" FROM pgtrickle.pgt_dependencies d JOIN pgtrickle.pgt_definitions t USING (pgt_id) JOIN pgtrickle.pgt_state USING (pgt_id)" \
+	" a.atttypmod, a.attcollation), ';' ORDER BY a.attnum)) FROM pg_catalog.pg_attribute a"                                       \
+	" WHERE a.attrelid = d.source_relid AND a.attnum = ANY (d.attnums_used))"                                                     \
+	" FROM pgtrickle.pgt_dependencies d JOIN pgtrickle.pgt_definitions t USING (pgt_id) JOIN pgtrickle.pgt_state USING (pgt_id)"  \
 	" WHERE d.source_relid = $1 ORDER BY 1"
 
 List *
 pgt_dependents(Oid relid)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -122,10 +122,10 @@ pgt_dependents(Oid relid)
 void
 pgt_suspend_st(int64 id, const char *label, const char *reason)
 {
-	Oid			types[2] = {INT8OID, TEXTOID};
-	Datum		values[2] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
+	Oid types[2] = {INT8OID, TEXTOID};
+	Datum values[2] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
 	PgtCatalogScope scope = pgt_catalog_begin();
-	uint64		changed;
+	uint64 changed;
 
 	SPI_connect();
 	changed = pgt_catalog_exec("UPDATE pgtrickle.pgt_state SET status = 'SUSPENDED', last_error_message = $2,"
@@ -148,7 +148,7 @@ pgt_suspend_st(int64 id, const char *label, const char *reason)
 void
 pgt_break_dependents(List *dependents, const char *what, const char *reason)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (dependents == NIL)
 		return;
@@ -158,7 +158,7 @@ pgt_break_dependents(List *dependents, const char *what, const char *reason)
 				 errmsg("cannot %s because stream table %s uses it", what, ((PgtDependent *) linitial(dependents))->label),
 				 list_length(dependents) > 1 ? errdetail("So do %d more stream tables.", list_length(dependents) - 1) : 0,
 				 errhint("Drop or alter the stream table first, or set pg_trickle.block_source_ddl = off to have it suspended instead.")));
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		PgtDependent *d = lfirst(lc);
 
@@ -169,8 +169,8 @@ pgt_break_dependents(List *dependents, const char *what, const char *reason)
 void
 pgt_source_event(Oid source, const char *kind, const char *detail)
 {
-	Oid			types[3] = {OIDOID, TEXTOID, TEXTOID};
-	Datum		values[3] = {ObjectIdGetDatum(source), CStringGetTextDatum(kind), CStringGetTextDatum(detail)};
+	Oid types[3] = {OIDOID, TEXTOID, TEXTOID};
+	Datum values[3] = {ObjectIdGetDatum(source), CStringGetTextDatum(kind), CStringGetTextDatum(detail)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -186,8 +186,8 @@ pgt_source_event(Oid source, const char *kind, const char *detail)
 static char *
 missing_column(Oid source, const PgtDependent *d)
 {
-	ListCell   *a;
-	ListCell   *c;
+	ListCell *a;
+	ListCell *c;
 
 	forboth(a, d->attnums, c, d->columns)
 	{
@@ -201,14 +201,14 @@ missing_column(Oid source, const PgtDependent *d)
 static List *
 check_shape(Oid source, List *dependents)
 {
-	List	   *changed = NIL;
-	char	   *table = get_rel_name(source);
-	ListCell   *lc;
+	List *changed = NIL;
+	char *table = get_rel_name(source);
+	ListCell *lc;
 
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		PgtDependent *d = lfirst(lc);
-		char	   *column = missing_column(source, d);
+		char *column = missing_column(source, d);
 
 		if (column != NULL)
 			pgt_break_dependents(list_make1(d), psprintf("drop column \"%s\" of table \"%s\"", column, table),
@@ -224,12 +224,12 @@ check_shape(Oid source, List *dependents)
 static void
 rewire_or_suspend(List *dependents, const char *reason)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		PgtDependent *d = lfirst(lc);
-		char	   *error = NULL;
+		char *error = NULL;
 
 		if (!pgt_rewire_try(d->id, PGT_REWIRE_TREE, reason, &error))
 			pgt_suspend_st(d->id, d->label, psprintf("%s, and its query fails: %s", reason, error));
@@ -239,7 +239,7 @@ rewire_or_suspend(List *dependents, const char *reason)
 static void
 check_persistence(Oid source, Oid changed, List *dependents)
 {
-	char	   *name = get_rel_name(changed);
+	char *name = get_rel_name(changed);
 
 	if (get_rel_persistence(changed) != RELPERSISTENCE_PERMANENT)
 		pgt_break_dependents(dependents, psprintf("make table \"%s\" unlogged", name),
@@ -250,13 +250,13 @@ check_persistence(Oid source, Oid changed, List *dependents)
 static void
 check_row_security(Oid source, List *dependents)
 {
-	List	   *broken = NIL;
-	ListCell   *lc;
+	List *broken = NIL;
+	ListCell *lc;
 
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		PgtDependent *d = lfirst(lc);
-		HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(d->st_relid));
+		HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(d->st_relid));
 
 		if (!HeapTupleIsValid(tup))
 			continue;
@@ -273,7 +273,7 @@ check_row_security(Oid source, List *dependents)
 static void
 check_leaf_identity(const PgtSource *source, Oid leaf, bool explicit_identity)
 {
-	char	   *name = get_rel_name(leaf);
+	char *name = get_rel_name(leaf);
 
 	if (explicit_identity)
 	{
@@ -299,11 +299,11 @@ check_leaf_identity(const PgtSource *source, Oid leaf, bool explicit_identity)
 static void
 check_identity(const PgtSource *source, Oid changed, bool explicit_identity)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (source->insert_only)
 		return;
-	foreach(lc, pgt_source_leaves(changed))
+	foreach (lc, pgt_source_leaves(changed))
 	{
 		if (explicit_identity || !pgt_identity_covers(lfirst_oid(lc), source->relid, source->attnums))
 			check_leaf_identity(source, lfirst_oid(lc), explicit_identity);
@@ -313,11 +313,11 @@ check_identity(const PgtSource *source, Oid changed, bool explicit_identity)
 void
 pgt_reconcile_identities(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pgt_source_list())
+	foreach (lc, pgt_source_list())
 	{
-		Oid			relid = lfirst_oid(lc);
+		Oid relid = lfirst_oid(lc);
 
 		if (get_rel_name(relid) == NULL)
 			continue;
@@ -331,15 +331,15 @@ pgt_reconcile_identities(void)
 static bool
 names_are_stale(Oid source, const PgtDependent *d)
 {
-	ListCell   *a;
-	ListCell   *c;
+	ListCell *a;
+	ListCell *c;
 
 	if (strcmp(d->source_name, get_rel_name(source)) != 0 ||
 		strcmp(d->source_schema, get_namespace_name(get_rel_namespace(source))) != 0)
 		return true;
 	forboth(a, d->attnums, c, d->columns)
 	{
-		char	   *name = get_attname(source, lfirst_int(a), true);
+		char *name = get_attname(source, lfirst_int(a), true);
 
 		if (name == NULL || strcmp(name, lfirst(c)) != 0)
 			return true;
@@ -350,9 +350,9 @@ names_are_stale(Oid source, const PgtDependent *d)
 static void
 follow_source_names(Oid source, List *dependents)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		PgtDependent *d = lfirst(lc);
 
@@ -364,9 +364,9 @@ follow_source_names(Oid source, List *dependents)
 void
 pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity)
 {
-	List	   *dependents = pgt_dependents(source);
-	List	   *reshaped;
-	PgtSource  *registered;
+	List *dependents = pgt_dependents(source);
+	List *reshaped;
+	PgtSource *registered;
 
 	check_persistence(source, changed, dependents);
 	if (source == changed)
@@ -385,23 +385,23 @@ pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity)
 void
 pgt_reconcile_member(List *sources, Oid member, bool joined)
 {
-	ListCell   *lc;
-	ListCell   *m;
+	ListCell *lc;
+	ListCell *m;
 
 	if (sources == NIL)
 		return;
 	/* whose changes belong to whom changes at our commit: nobody may write across it, and the plugin must look again */
-	foreach(m, pgt_source_family(member, ShareRowExclusiveLock))
+	foreach (m, pgt_source_family(member, ShareRowExclusiveLock))
 		CacheInvalidateRelcacheByRelid(lfirst_oid(m));
-	foreach(lc, sources)
+	foreach (lc, sources)
 	{
-		Oid			source = lfirst_oid(lc);
+		Oid source = lfirst_oid(lc);
 
 		if (joined)
 		{
-			foreach(m, pgt_source_family(member, NoLock))
+			foreach (m, pgt_source_family(member, NoLock))
 			{
-				Oid			relid = lfirst_oid(m);
+				Oid relid = lfirst_oid(m);
 
 				if (get_rel_persistence(relid) != RELPERSISTENCE_PERMANENT || get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
 					pgt_break_dependents(pgt_dependents(source), psprintf("add \"%s\" to table \"%s\"", get_rel_name(relid), get_rel_name(source)),
@@ -421,7 +421,7 @@ pgt_reconcile_member(List *sources, Oid member, bool joined)
 static bool
 type_contains(Oid typid, Oid part)
 {
-	Oid			elem;
+	Oid elem;
 
 	check_stack_depth();
 	typid = typid == part ? typid : getBaseType(typid);
@@ -436,7 +436,7 @@ type_contains(Oid typid, Oid part)
 		return type_contains(elem, part);
 	if (get_typtype(typid) == TYPTYPE_COMPOSITE)
 	{
-		TupleDesc	desc = lookup_rowtype_tupdesc_copy(typid, -1);
+		TupleDesc desc = lookup_rowtype_tupdesc_copy(typid, -1);
 
 		for (int i = 0; i < desc->natts; i++)
 		{
@@ -450,16 +450,16 @@ type_contains(Oid typid, Oid part)
 void
 pgt_reconcile_type(Oid typid)
 {
-	ListCell   *lc;
-	ListCell   *a;
+	ListCell *lc;
+	ListCell *a;
 
-	foreach(lc, pgt_source_list())
+	foreach (lc, pgt_source_list())
 	{
-		PgtSource  *source = pgt_source_get(lfirst_oid(lc));
+		PgtSource *source = pgt_source_get(lfirst_oid(lc));
 
-		foreach(a, source->attnums)
+		foreach (a, source->attnums)
 		{
-			Oid			atttype = get_atttype(source->relid, lfirst_int(a));
+			Oid atttype = get_atttype(source->relid, lfirst_int(a));
 
 			if (OidIsValid(atttype) && type_contains(atttype, typid))
 			{
@@ -476,7 +476,7 @@ pgt_reconcile_type(Oid typid)
 static void
 dropped_st(PgtStreamTable *st)
 {
-	List	   *sources = pgt_st_sources(st->id);
+	List *sources = pgt_st_sources(st->id);
 
 	/* no lock against refreshes: DROP TABLE's own keeps them out, and they take theirs first */
 	pgt_storage_drop_buffer(st->id);
@@ -490,7 +490,7 @@ static List *
 sources_with_leaf(Oid relid)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -499,7 +499,7 @@ sources_with_leaf(Oid relid)
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
 	}
@@ -520,12 +520,12 @@ pgt_reconcile_dropped_st(Oid relid)
 void
 pgt_reconcile_dropped(Oid relid, const char *identity)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	pgt_break_dependents(pgt_dependents(relid), psprintf("drop table %s", identity), psprintf("table %s was dropped", identity));
 	if (pgt_source_get(relid) != NULL)
 		pgt_source_forget(relid);
-	foreach(lc, sources_with_leaf(relid))
+	foreach (lc, sources_with_leaf(relid))
 	{
 		pgt_identity_forget(relid);
 		pgt_source_event(lfirst_oid(lc), "detach", psprintf("%s was dropped", identity));
@@ -539,7 +539,7 @@ static List *
 select_ids(const char *sql, const char *arg)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -547,8 +547,8 @@ select_ids(const char *sql, const char *arg)
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		int64	   *id = palloc(sizeof(int64));
-		bool		isnull;
+		int64 *id = palloc(sizeof(int64));
+		bool isnull;
 
 		*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		result = lappend(result, id);
@@ -565,16 +565,17 @@ select_ids(const char *sql, const char *arg)
 void
 pgt_follow_names(void)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_schema = n.nspname, pgt_name = c.relname,"
 							 " pgt_owner = pg_catalog.pg_get_userbyid(c.relowner), updated_at = now()"
 							 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 							 " WHERE c.oid = d.pgt_relid AND $1 = 0 AND EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) AND (d.pgt_schema, d.pgt_name, d.pgt_owner) IS DISTINCT FROM"
-							 " (n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text)", 0);
-	foreach(lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 IS NOT NULL ORDER BY 1", ""))
+							 " (n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text)",
+							 0);
+	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 IS NOT NULL ORDER BY 1", ""))
 	{
-		int64		id = *(int64 *) lfirst(lc);
+		int64 id = *(int64 *) lfirst(lc);
 
 		if (pgt_rewire_is_stale(id))
 			pgt_rewire(id, PGT_REWIRE_TREE, NULL);
@@ -584,14 +585,15 @@ pgt_follow_names(void)
 void
 pgt_reconcile_function(const char *identity, bool dropped)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions JOIN pgtrickle.pgt_state USING (pgt_id)"
-						 " WHERE functions_used @> ARRAY[$1] ORDER BY 1", identity))
+	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions JOIN pgtrickle.pgt_state USING (pgt_id)"
+							" WHERE functions_used @> ARRAY[$1] ORDER BY 1",
+							identity))
 	{
 		PgtStreamTable *st = pgt_st_by_id(*(int64 *) lfirst(lc));
 		PgtDependent d = {.id = st->id, .label = pstrdup(quote_qualified_identifier(st->schema, st->name))};
-		char	   *error = NULL;
+		char *error = NULL;
 
 		if (dropped)
 			pgt_break_dependents(list_make1(&d), psprintf("drop function %s", identity), psprintf("function %s was dropped", identity));

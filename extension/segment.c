@@ -60,7 +60,7 @@ parent_name(Oid relid)
 static void
 run_ddl(const char *sql)
 {
-	int			rc = SPI_execute(sql, false, 0);
+	int rc = SPI_execute(sql, false, 0);
 
 	if (rc != SPI_OK_UTILITY)
 		elog(ERROR, "could not run (%s): %s", SPI_result_code_string(rc), sql);
@@ -95,7 +95,7 @@ buffers_are_logged(void)
 void
 pgt_segment_set_persistence(void)
 {
-	bool		logged = !pgt_guc_unlogged_buffers;
+	bool logged = !pgt_guc_unlogged_buffers;
 
 	if (logged == buffers_are_logged())
 		return;
@@ -108,13 +108,13 @@ static char *
 segment_columns(const PgtSource *source)
 {
 	StringInfoData sql;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&sql);
-	foreach(lc, source->attnums)
+	foreach (lc, source->attnums)
 	{
-		Oid			buffer_type;
-		HeapTuple	tup;
+		Oid buffer_type;
+		HeapTuple tup;
 
 		pgt_column_kind(get_atttype(source->relid, lfirst_int(lc)), &buffer_type);
 		tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(buffer_type));
@@ -131,7 +131,7 @@ segment_columns(const PgtSource *source)
 static int64
 next_segno(void)
 {
-	bool		isnull;
+	bool isnull;
 
 	pgt_catalog_exec("SELECT pg_catalog.nextval('pgtrickle.pgt_segno_seq')", 0, NULL, NULL, NULL);
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -141,10 +141,10 @@ next_segno(void)
 static int64
 create_segment(Oid relid, int32 gen, const char *columns)
 {
-	int64		segno = next_segno();
-	char	   *name = psprintf("changes_%u_" INT64_FORMAT, relid, segno);
-	Oid			types[4] = {OIDOID, INT8OID, INT4OID, TEXTOID};
-	Datum		values[4] = {ObjectIdGetDatum(relid), Int64GetDatum(segno), Int32GetDatum(gen), CStringGetTextDatum(name)};
+	int64 segno = next_segno();
+	char *name = psprintf("changes_%u_" INT64_FORMAT, relid, segno);
+	Oid types[4] = {OIDOID, INT8OID, INT4OID, TEXTOID};
+	Datum values[4] = {ObjectIdGetDatum(relid), Int64GetDatum(segno), Int32GetDatum(gen), CStringGetTextDatum(name)};
 
 	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (%s) INHERITS (pgtrickle_changes.%s)"
 					 " WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)",
@@ -161,7 +161,7 @@ create_segment(Oid relid, int32 gen, const char *columns)
 static bool
 parent_fits(const PgtSource *source, Oid parent)
 {
-	AttrNumber	attnum = get_attnum(parent, "changed_columns");
+	AttrNumber attnum = get_attnum(parent, "changed_columns");
 
 	return get_atttype(parent, attnum) == (source->natts <= PGT_MASK_INT8_MAX ? INT8OID : VARBITOID);
 }
@@ -169,7 +169,7 @@ parent_fits(const PgtSource *source, Oid parent)
 static void
 create_parent(const PgtSource *source)
 {
-	char	   *name = parent_name(source->relid);
+	char *name = parent_name(source->relid);
 
 	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (xid pg_catalog.xid8, op pg_catalog.\"char\", changed_columns pg_catalog.%s)"
 					 " WITH (autovacuum_enabled = off)",
@@ -181,16 +181,16 @@ create_parent(const PgtSource *source)
 static void
 mark_readers(Oid relid, const char *reason)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pgt_st_readers(relid))
+	foreach (lc, pgt_st_readers(relid))
 		pgt_st_mark_reinit(*(int64 *) lfirst(lc), reason);
 }
 
 void
 pgt_segment_begin(const PgtSource *source)
 {
-	Oid			parent = changes_relid(parent_name(source->relid));
+	Oid parent = changes_relid(parent_name(source->relid));
 
 	if (pgt_catalog_exec("SELECT 1 FROM pgtrickle.pgt_sources LIMIT 1", 0, NULL, NULL, NULL) == 0)
 		pgt_segment_set_persistence();
@@ -215,11 +215,12 @@ pgt_segment_begin(const PgtSource *source)
 static Oid
 newest_segment(Oid relid, int32 gen)
 {
-	Oid			types[2] = {OIDOID, INT4OID};
-	Datum		values[2] = {ObjectIdGetDatum(relid), Int32GetDatum(gen)};
+	Oid types[2] = {OIDOID, INT4OID};
+	Datum values[2] = {ObjectIdGetDatum(relid), Int32GetDatum(gen)};
 
 	if (pgt_catalog_exec("SELECT relname FROM pgtrickle.pgt_segments WHERE source_relid = $1 AND gen = $2"
-						 " ORDER BY segno DESC LIMIT 1", 2, types, values, NULL) == 0)
+						 " ORDER BY segno DESC LIMIT 1",
+						 2, types, values, NULL) == 0)
 		return InvalidOid;
 	return changes_relid(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 }
@@ -228,8 +229,8 @@ newest_segment(Oid relid, int32 gen)
 static char *
 columns_like(Oid segment)
 {
-	Relation	rel = table_open(segment, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Relation rel = table_open(segment, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -249,8 +250,8 @@ columns_like(Oid segment)
 int64
 pgt_source_rotate(Oid relid, int32 gen)
 {
-	int64		segno = 0;
-	Oid			newest;
+	int64 segno = 0;
+	Oid newest;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -265,7 +266,7 @@ pgt_source_rotate(Oid relid, int32 gen)
 Datum
 pgt_consumer_rotate(PG_FUNCTION_ARGS)
 {
-	int64		segno = pgt_source_rotate(PG_GETARG_OID(0), PG_GETARG_INT32(1));
+	int64 segno = pgt_source_rotate(PG_GETARG_OID(0), PG_GETARG_INT32(1));
 
 	if (segno == 0)
 		PG_RETURN_NULL();
@@ -288,10 +289,10 @@ drop_table(Oid relid)
 bool
 pgt_segment_drop(Oid source, int64 segno)
 {
-	char	   *name = psprintf("changes_%u_" INT64_FORMAT, source, segno);
-	Oid			types[2] = {OIDOID, INT8OID};
-	Datum		values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
-	Oid			relid = changes_relid(name);
+	char *name = psprintf("changes_%u_" INT64_FORMAT, source, segno);
+	Oid types[2] = {OIDOID, INT8OID};
+	Datum values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
+	Oid relid = changes_relid(name);
 
 	if (OidIsValid(relid))
 	{
@@ -307,11 +308,11 @@ pgt_segment_drop(Oid source, int64 segno)
 bool
 pgt_segment_drop_all(Oid source)
 {
-	bool		complete = true;
+	bool complete = true;
 	PgtCatalogScope scope = pgt_catalog_begin();
-	Oid			parent = changes_relid(parent_name(source));
-	int64	   *segnos;
-	uint64		n;
+	Oid parent = changes_relid(parent_name(source));
+	int64 *segnos;
+	uint64 n;
 
 	SPI_connect();
 	n = pgt_catalog_find("SELECT segno FROM pgtrickle.pgt_segments WHERE source_relid = $1",
@@ -319,7 +320,7 @@ pgt_segment_drop_all(Oid source)
 	segnos = palloc(sizeof(int64) * (n + 1));
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		segnos[i] = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 	}

@@ -22,4 +22,4 @@ extern void pgt_segment_set_persistence(void);
 extern void pgt_source_lock_entry(Oid relid, LOCKMODE mode);
 extern bool pgt_source_try_lock_entry(Oid relid, LOCKMODE mode);
 
-#endif							/* PGT_SEGMENT_H */
+#endif /* PGT_SEGMENT_H */

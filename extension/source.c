@@ -61,7 +61,7 @@
 List *
 pgt_source_family(Oid relid, LOCKMODE lockmode)
 {
-	List	   *family = find_all_inheritors(relid, NoLock, NULL);
+	List *family = find_all_inheritors(relid, NoLock, NULL);
 
 	list_sort(family, list_oid_cmp);
 	if (lockmode == NoLock)
@@ -70,10 +70,10 @@ pgt_source_family(Oid relid, LOCKMODE lockmode)
 	/* what was listed before it was locked may have changed meanwhile: list again until nothing new appears */
 	for (;;)
 	{
-		List	   *again;
-		ListCell   *lc;
+		List *again;
+		ListCell *lc;
 
-		foreach(lc, family)
+		foreach (lc, family)
 			LockRelationOid(lfirst_oid(lc), lockmode);
 		again = find_all_inheritors(relid, NoLock, NULL);
 		list_sort(again, list_oid_cmp);
@@ -86,10 +86,10 @@ pgt_source_family(Oid relid, LOCKMODE lockmode)
 List *
 pgt_source_leaves(Oid relid)
 {
-	List	   *leaves = NIL;
-	ListCell   *lc;
+	List *leaves = NIL;
+	ListCell *lc;
 
-	foreach(lc, pgt_source_family(relid, NoLock))
+	foreach (lc, pgt_source_family(relid, NoLock))
 	{
 		if (RELKIND_HAS_STORAGE(get_rel_relkind(lfirst_oid(lc))))
 			leaves = lappend_oid(leaves, lfirst_oid(lc));
@@ -101,14 +101,14 @@ pgt_source_leaves(Oid relid)
 static List *
 self_and_ancestors(Oid relid)
 {
-	List	   *result = list_make1_oid(relid);
-	int			done;
+	List *result = list_make1_oid(relid);
+	int done;
 
 	SPI_connect();
 	for (done = 0; done < list_length(result); done++)
 	{
-		Oid			types[1] = {OIDOID};
-		Datum		values[1] = {ObjectIdGetDatum(list_nth_oid(result, done))};
+		Oid types[1] = {OIDOID};
+		Datum values[1] = {ObjectIdGetDatum(list_nth_oid(result, done))};
 		MemoryContext spi_cxt;
 
 		if (!has_superclass(list_nth_oid(result, done)))
@@ -118,7 +118,7 @@ self_and_ancestors(Oid relid)
 		spi_cxt = MemoryContextSwitchTo(GetMemoryChunkContext(result));
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			bool		isnull;
+			bool isnull;
 
 			result = list_append_unique_oid(result,
 											DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
@@ -133,10 +133,10 @@ self_and_ancestors(Oid relid)
 List *
 pgt_source_roots(Oid relid)
 {
-	List	   *roots = NIL;
-	ListCell   *lc;
+	List *roots = NIL;
+	ListCell *lc;
 
-	foreach(lc, self_and_ancestors(relid))
+	foreach (lc, self_and_ancestors(relid))
 	{
 		if (pgt_source_get(lfirst_oid(lc)) != NULL)
 			roots = lappend_oid(roots, lfirst_oid(lc));
@@ -150,10 +150,10 @@ pgt_source_roots(Oid relid)
 static bool
 type_is_sendable(Oid typid)
 {
-	Oid			base = getBaseType(typid);
-	HeapTuple	tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+	Oid base = getBaseType(typid);
+	HeapTuple tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
 	Form_pg_type typ;
-	bool		ok;
+	bool ok;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for type %u", base);
@@ -168,7 +168,7 @@ type_is_sendable(Oid typid)
 		ok = type_is_sendable(get_multirange_range(base));
 	else if (ok && typ->typtype == TYPTYPE_COMPOSITE)
 	{
-		TupleDesc	desc = lookup_rowtype_tupdesc_copy(base, -1);
+		TupleDesc desc = lookup_rowtype_tupdesc_copy(base, -1);
 
 		for (int i = 0; ok && i < desc->natts; i++)
 			ok = TupleDescAttr(desc, i)->attisdropped || type_is_sendable(TupleDescAttr(desc, i)->atttypid);
@@ -183,16 +183,16 @@ static bool
 type_refuses_input(Oid typid)
 {
 	return typid == PG_NODE_TREEOID || typid == PG_NDISTINCTOID || typid == PG_DEPENDENCIESOID ||
-		typid == PG_MCV_LISTOID || typid == PG_BRIN_BLOOM_SUMMARYOID || typid == PG_BRIN_MINMAX_MULTI_SUMMARYOID;
+		   typid == PG_MCV_LISTOID || typid == PG_BRIN_BLOOM_SUMMARYOID || typid == PG_BRIN_MINMAX_MULTI_SUMMARYOID;
 }
 
 char
 pgt_column_kind(Oid typid, Oid *buffer_type)
 {
-	Oid			base = getBaseType(typid);
-	HeapTuple	tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+	Oid base = getBaseType(typid);
+	HeapTuple tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
 	Form_pg_type typ;
-	char		kind;
+	char kind;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for type %u", base);
@@ -214,10 +214,10 @@ pgt_column_kind(Oid typid, Oid *buffer_type)
 static List *
 live_columns(Oid relid, List *attnums)
 {
-	List	   *result = NIL;
-	ListCell   *lc;
+	List *result = NIL;
+	ListCell *lc;
 
-	foreach(lc, attnums)
+	foreach (lc, attnums)
 	{
 		if (OidIsValid(get_atttype(relid, lfirst_int(lc))))
 			result = lappend_int(result, lfirst_int(lc));
@@ -228,8 +228,8 @@ live_columns(Oid relid, List *attnums)
 static int16
 relation_natts(Oid relid)
 {
-	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	int16		natts;
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int16 natts;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
@@ -242,15 +242,15 @@ relation_natts(Oid relid)
 static void
 describe_columns(PgtSource *source)
 {
-	uint32_t	h = PGT_LAYOUT_SEED;
+	uint32_t h = PGT_LAYOUT_SEED;
 	StringInfoData kinds;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&kinds);
-	foreach(lc, source->attnums)
+	foreach (lc, source->attnums)
 	{
-		Oid			type = get_atttype(source->relid, lfirst_int(lc));
-		Oid			buffer_type;
+		Oid type = get_atttype(source->relid, lfirst_int(lc));
+		Oid buffer_type;
 
 		if (lfirst_int(lc) < 1 || !OidIsValid(type))
 			elog(ERROR, "column %d of relation %u cannot be captured", lfirst_int(lc), source->relid);
@@ -265,7 +265,7 @@ describe_columns(PgtSource *source)
 bool
 pgt_source_layout_is_stale(const PgtSource *source)
 {
-	PgtSource	now = {.relid = source->relid, .attnums = live_columns(source->relid, source->attnums)};
+	PgtSource now = {.relid = source->relid, .attnums = live_columns(source->relid, source->attnums)};
 
 	if (list_length(now.attnums) < list_length(source->attnums))
 		return true;
@@ -278,9 +278,9 @@ pgt_source_layout_is_stale(const PgtSource *source)
 static List *
 int2_array_to_list(ArrayType *array)
 {
-	List	   *result = NIL;
-	int16	   *data = (int16 *) ARR_DATA_PTR(array);
-	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	List *result = NIL;
+	int16 *data = (int16 *) ARR_DATA_PTR(array);
+	int n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	for (int i = 0; i < n; i++)
 		result = lappend_int(result, data[i]);
@@ -290,11 +290,11 @@ int2_array_to_list(ArrayType *array)
 static Datum
 list_to_int2_array(List *list)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
-	int			n = 0;
-	ListCell   *lc;
+	Datum *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
+	int n = 0;
+	ListCell *lc;
 
-	foreach(lc, list)
+	foreach (lc, list)
 		elems[n++] = Int16GetDatum((int16) lfirst_int(lc));
 	return PointerGetDatum(construct_array(elems, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
 }
@@ -304,15 +304,15 @@ pgt_source_get(Oid relid)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	PgtCatalogScope scope = pgt_catalog_begin();
-	PgtSource  *source = NULL;
+	PgtSource *source = NULL;
 
 	SPI_connect();
 	if (pgt_catalog_find("SELECT gen, attnums, kinds, layout, natts, mask, insert_only FROM pgtrickle.pgt_sources WHERE relid = $1",
 						 OIDOID, ObjectIdGetDatum(relid)) > 0)
 	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[0];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
 
 		MemoryContextSwitchTo(cxt);
 		source = palloc0(sizeof(PgtSource));
@@ -334,7 +334,7 @@ List *
 pgt_source_list(void)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -342,7 +342,7 @@ pgt_source_list(void)
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
 	}
@@ -355,23 +355,25 @@ pgt_source_list(void)
 static void
 store_source(const PgtSource *source)
 {
-	Oid			types[8] = {OIDOID, INT4OID, INT2ARRAYOID, TEXTOID, INT4OID, INT2OID, BOOLOID, BOOLOID};
-	Datum		values[8] = {ObjectIdGetDatum(source->relid), Int32GetDatum(source->gen),
-		list_to_int2_array(source->attnums), CStringGetTextDatum(source->kinds), Int32GetDatum(source->layout),
-		Int16GetDatum(source->natts), BoolGetDatum(source->mask), BoolGetDatum(source->insert_only)};
+	Oid types[8] = {OIDOID, INT4OID, INT2ARRAYOID, TEXTOID, INT4OID, INT2OID, BOOLOID, BOOLOID};
+	Datum values[8] = {ObjectIdGetDatum(source->relid), Int32GetDatum(source->gen),
+					   list_to_int2_array(source->attnums), CStringGetTextDatum(source->kinds), Int32GetDatum(source->layout),
+					   Int16GetDatum(source->natts), BoolGetDatum(source->mask), BoolGetDatum(source->insert_only)};
 
 	if (pgt_catalog_exec("UPDATE pgtrickle.pgt_sources SET gen = $2, attnums = $3, kinds = $4, layout = $5, natts = $6,"
-						 " mask = $7, insert_only = $8 WHERE relid = $1", 8, types, values, NULL) == 0)
+						 " mask = $7, insert_only = $8 WHERE relid = $1",
+						 8, types, values, NULL) == 0)
 		pgt_catalog_exec("INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, mask, insert_only)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, NULL);
+						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+						 8, types, values, NULL);
 }
 
 static void
 invalidate_family(Oid relid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pgt_source_family(relid, NoLock))
+	foreach (lc, pgt_source_family(relid, NoLock))
 	{
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
 			CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
@@ -402,8 +404,8 @@ lock_budget(void)
 static void
 set_lock_timeout(TimestampTz deadline)
 {
-	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-	char		value[32];
+	long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+	char value[32];
 
 	left = Max(left, 1);
 	if (LockTimeout > 0 && LockTimeout < left)
@@ -425,11 +427,11 @@ lock_relation_until(Oid relid, TimestampTz deadline)
 static void
 lock_once(List *relids, TimestampTz deadline)
 {
-	List	   *locked = NIL;
-	bool		more = true;
-	ListCell   *lc;
+	List *locked = NIL;
+	bool more = true;
+	ListCell *lc;
 
-	foreach(lc, relids)
+	foreach (lc, relids)
 	{
 		if (pgt_source_try_lock_entry(lfirst_oid(lc), ShareUpdateExclusiveLock))
 			continue;
@@ -440,13 +442,13 @@ lock_once(List *relids, TimestampTz deadline)
 	/* families may grow until their members are locked: attaching a child needs a lock on the parent that conflicts with ours */
 	while (more)
 	{
-		List	   *wanted = NIL;
+		List *wanted = NIL;
 
-		foreach(lc, relids)
+		foreach (lc, relids)
 			wanted = list_concat_unique_oid(wanted, pgt_source_family(lfirst_oid(lc), NoLock));
 		wanted = list_difference_oid(wanted, locked);
 		list_sort(wanted, list_oid_cmp);
-		foreach(lc, wanted)
+		foreach (lc, wanted)
 			lock_relation_until(lfirst_oid(lc), deadline);
 		locked = list_concat(locked, wanted);
 		more = wanted != NIL;
@@ -465,7 +467,7 @@ try_lock(List *relids, TimestampTz deadline)
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		int			nest = NewGUCNestLevel();
+		int nest = NewGUCNestLevel();
 
 		lock_once(relids, deadline);
 		AtEOXact_GUC(false, nest);
@@ -474,7 +476,7 @@ try_lock(List *relids, TimestampTz deadline)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *err;
+		ErrorData *err;
 
 		MemoryContextSwitchTo(cxt);
 		err = CopyErrorData();
@@ -494,7 +496,7 @@ try_lock(List *relids, TimestampTz deadline)
 static void
 pause_between_tries(int budget)
 {
-	long		ms = budget + (long) (pg_prng_double(&pg_global_prng_state) * budget);
+	long ms = budget + (long) (pg_prng_double(&pg_global_prng_state) * budget);
 
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
@@ -504,7 +506,7 @@ pause_between_tries(int budget)
 static void
 lock_sources(List *relids)
 {
-	int			budget = lock_budget();
+	int budget = lock_budget();
 
 	for (int i = 0; i < LOCK_TRIES; i++)
 	{
@@ -516,8 +518,8 @@ lock_sources(List *relids)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 list_length(relids) == 1
-			 ? errmsg("could not lock table \"%s\" to register it for capture", get_rel_name(linitial_oid(relids)))
-			 : errmsg("could not lock %d tables to register them for capture", list_length(relids)),
+				 ? errmsg("could not lock table \"%s\" to register it for capture", get_rel_name(linitial_oid(relids)))
+				 : errmsg("could not lock %d tables to register them for capture", list_length(relids)),
 			 errdetail("Other transactions were writing during each of %d attempts of %d ms.", LOCK_TRIES, budget),
 			 errhint("Try again when no long transaction writes to the table, or raise pg_trickle.register_lock_timeout.")));
 }
@@ -528,24 +530,24 @@ static bool
 covers(const PgtSource *have, const PgtSourceWant *want)
 {
 	return have != NULL && (!have->insert_only || want->insert_only) &&
-		list_difference_int(want->attnums, have->attnums) == NIL;
+		   list_difference_int(want->attnums, have->attnums) == NIL;
 }
 
 static void
 require_identity(const PgtSource *source, bool check_owner)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (source->insert_only)
 		return;
-	foreach(lc, pgt_source_leaves(source->relid))
+	foreach (lc, pgt_source_leaves(source->relid))
 		pgt_identity_require(lfirst_oid(lc), source, check_owner);
 }
 
 static int32
 next_generation(void)
 {
-	bool		isnull;
+	bool isnull;
 
 	pgt_catalog_exec("SELECT pg_catalog.nextval('pgtrickle.pgt_gen_seq')::int4", 0, NULL, NULL, NULL);
 	return DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -572,8 +574,8 @@ install(PgtSource *source, bool check_owner)
 static void
 install_want(const PgtSourceWant *want)
 {
-	PgtSource  *have;
-	PgtSource	source = {.relid = want->relid};
+	PgtSource *have;
+	PgtSource source = {.relid = want->relid};
 
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(want->relid)))
 		ereport(ERROR,
@@ -592,8 +594,8 @@ install_want(const PgtSourceWant *want)
 static int
 want_cmp(const ListCell *a, const ListCell *b)
 {
-	Oid			x = ((PgtSourceWant *) lfirst(a))->relid;
-	Oid			y = ((PgtSourceWant *) lfirst(b))->relid;
+	Oid x = ((PgtSourceWant *) lfirst(a))->relid;
+	Oid y = ((PgtSourceWant *) lfirst(b))->relid;
 
 	return x < y ? -1 : x > y;
 }
@@ -601,16 +603,16 @@ want_cmp(const ListCell *a, const ListCell *b)
 void
 pgt_source_register_all(List *wants)
 {
-	List	   *sorted = list_copy(wants);
-	List	   *relids = NIL;
-	ListCell   *lc;
+	List *sorted = list_copy(wants);
+	List *relids = NIL;
+	ListCell *lc;
 
 	list_sort(sorted, want_cmp);
 	/* relied upon from here on: no release, no trimming of what this transaction's first load may still need */
-	foreach(lc, sorted)
+	foreach (lc, sorted)
 	{
 		PgtSourceWant *want = lfirst(lc);
-		PgtSource  *have;
+		PgtSource *have;
 
 		pgt_source_lock_entry(want->relid, AccessShareLock);
 		have = pgt_source_get(want->relid);
@@ -620,7 +622,7 @@ pgt_source_register_all(List *wants)
 	if (relids == NIL)
 		return;
 	lock_sources(relids);
-	foreach(lc, sorted)
+	foreach (lc, sorted)
 		install_want(lfirst(lc));
 }
 
@@ -635,8 +637,8 @@ pgt_source_register(Oid relid, List *attnums, bool insert_only)
 void
 pgt_source_regenerate(Oid relid, const char *reason)
 {
-	PgtSource  *source = pgt_source_get(relid);
-	ListCell   *lc;
+	PgtSource *source = pgt_source_get(relid);
+	ListCell *lc;
 
 	if (source == NULL)
 		return;
@@ -646,15 +648,15 @@ pgt_source_regenerate(Oid relid, const char *reason)
 		return;
 	source->attnums = live_columns(relid, source->attnums);
 	install(source, false);
-	foreach(lc, pgt_st_readers(relid))
+	foreach (lc, pgt_st_readers(relid))
 		pgt_st_mark_reinit(*(int64 *) lfirst(lc), reason);
 }
 
 static void
 remove_entry(Oid relid)
 {
-	Oid			types[1] = {OIDOID};
-	Datum		values[1] = {ObjectIdGetDatum(relid)};
+	Oid types[1] = {OIDOID};
+	Datum values[1] = {ObjectIdGetDatum(relid)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -724,8 +726,8 @@ check_kind(const char *name, char relkind)
 static void
 check_member(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
-	char		persistence;
+	char *name = get_rel_name(relid);
+	char persistence;
 
 	if (name == NULL)
 		ereport(ERROR,
@@ -741,7 +743,7 @@ check_member(Oid relid)
 static void
 check_privileges(Oid relid, Oid owner)
 {
-	char	   *name = get_rel_name(relid);
+	char *name = get_rel_name(relid);
 
 	if (pg_class_aclcheck(relid, owner, ACL_SELECT) != ACLCHECK_OK &&
 		pg_attribute_aclcheck_all(relid, owner, ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
@@ -761,13 +763,13 @@ check_privileges(Oid relid, Oid owner)
 void
 pgt_source_check(Oid relid, Oid owner)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (relid < FirstNormalObjectId)
 		refuse(get_rel_name(relid) ? get_rel_name(relid) : "?", "a system catalog", "Stream tables read user tables only.");
 	if (get_rel_namespace(relid) == pgt_changes_namespace() || relid == pgt_catalog_relid("pgt_sources"))
 		refuse(get_rel_name(relid), "internal to pg_trickle", "Stream tables read user tables only.");
-	foreach(lc, pgt_source_family(relid, NoLock))
+	foreach (lc, pgt_source_family(relid, NoLock))
 		check_member(lfirst_oid(lc));
 	check_privileges(relid, owner);
 }

@@ -11,29 +11,28 @@
 /* A row of pgt_sources. */
 typedef struct PgtSource
 {
-	Oid			relid;
-	int32		gen;
-	List	   *attnums;		/* of int, ascending */
-	char	   *kinds;			/* layout.h, one letter per attnum */
-	int32		layout;
-	int16		natts;
-	bool		mask;
-	bool		insert_only;
+	Oid relid;
+	int32 gen;
+	List *attnums; /* of int, ascending */
+	char *kinds;   /* layout.h, one letter per attnum */
+	int32 layout;
+	int16 natts;
+	bool mask;
+	bool insert_only;
 } PgtSource;
 
 /* One source an ST wants captured. */
 typedef struct PgtSourceWant
 {
-	Oid			relid;
-	List	   *attnums;		/* of int */
-	bool		insert_only;
+	Oid relid;
+	List *attnums; /* of int */
+	bool insert_only;
 } PgtSourceWant;
 
 /* NULL when relid is not registered.  Latest state; result in the current memory context. */
 extern PgtSource *pgt_source_get(Oid relid);
 
-/* All registered relations, sorted. */
-extern List *pgt_source_list(void);
+extern List *pgt_source_list(void); /* all registered relations, sorted */
 
 /* Has a captured column been dropped, or got another type, since the registration? */
 extern bool pgt_source_layout_is_stale(const PgtSource *source);
@@ -79,4 +78,4 @@ extern void pgt_source_regenerate(Oid relid, const char *reason);
 /* New newest segment of generation `gen`; returns its number, 0 when that generation has ended and its segments are gone. */
 extern int64 pgt_source_rotate(Oid relid, int32 gen);
 
-#endif							/* PGT_SOURCE_H */
+#endif /* PGT_SOURCE_H */

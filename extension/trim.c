@@ -42,9 +42,9 @@ PG_FUNCTION_INFO_V1(pgt_consumer_floor);
 
 typedef struct Reader
 {
-	int64		id;
-	bool		pins;
-	uint64		floor;			/* consumed: xids below, or refresh numbers up to */
+	int64 id;
+	bool pins;
+	uint64 floor; /* consumed: xids below, or refresh numbers up to */
 } Reader;
 
 /* The STs that read relid, under the latest snapshot. */
@@ -52,19 +52,20 @@ static List *
 read_readers(Oid relid)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *readers = NIL;
+	List *readers = NIL;
 
 	pgt_catalog_find("SELECT d.pgt_id, NOT s.needs_reinit AND s.is_populated AND (f.snapshot IS NOT NULL OR f.upstream_refresh IS NOT NULL),"
 					 " COALESCE(f.upstream_refresh, pg_catalog.pg_snapshot_xmin(f.snapshot)::text::int8, 0)"
 					 " FROM pgtrickle.pgt_dependencies d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 					 " LEFT JOIN pgtrickle.pgt_frontiers f ON f.pgt_id = d.pgt_id AND f.source_relid = d.source_relid"
-					 " WHERE d.source_relid = $1 ORDER BY 1", OIDOID, ObjectIdGetDatum(relid));
+					 " WHERE d.source_relid = $1 ORDER BY 1",
+					 OIDOID, ObjectIdGetDatum(relid));
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Reader	   *r = MemoryContextAlloc(cxt, sizeof(Reader));
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		Reader *r = MemoryContextAlloc(cxt, sizeof(Reader));
+		bool isnull;
 
 		r->id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
 		r->pins = DatumGetBool(SPI_getbinval(row, desc, 2, &isnull));
@@ -89,13 +90,13 @@ try_lock_st(int64 id)
 static uint64
 consumed_floor(Oid relid)
 {
-	List	   *locked = NIL;
-	uint64		floor = PG_UINT64_MAX;
-	ListCell   *lc;
+	List *locked = NIL;
+	uint64 floor = PG_UINT64_MAX;
+	ListCell *lc;
 
-	foreach(lc, read_readers(relid))
+	foreach (lc, read_readers(relid))
 	{
-		Reader	   *r = lfirst(lc);
+		Reader *r = lfirst(lc);
 
 		if (!r->pins)
 		{
@@ -104,9 +105,9 @@ consumed_floor(Oid relid)
 			locked = lappend_int(locked, (int) r->id);
 		}
 	}
-	foreach(lc, read_readers(relid))
+	foreach (lc, read_readers(relid))
 	{
-		Reader	   *r = lfirst(lc);
+		Reader *r = lfirst(lc);
 
 		if (r->pins)
 			floor = Min(floor, r->floor);
@@ -120,21 +121,21 @@ consumed_floor(Oid relid)
 
 typedef struct Segment
 {
-	int64		segno;
-	Oid			relid;
-	bool		newest;			/* of its generation */
-	bool		current;		/* its generation is */
-	bool		end_noted;
-	bool		end_applied;	/* what was applied lies beyond the end of its generation */
-	bool		consumed;
+	int64 segno;
+	Oid relid;
+	bool newest;  /* of its generation */
+	bool current; /* its generation is */
+	bool end_noted;
+	bool end_applied; /* what was applied lies beyond the end of its generation */
+	bool consumed;
 } Segment;
 
 static uint64
 segment_max_xid(Oid source, int64 segno)
 {
-	Oid			types[2] = {OIDOID, INT8OID};
-	Datum		values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
-	bool		isnull;
+	Oid types[2] = {OIDOID, INT8OID};
+	Datum values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
+	bool isnull;
 
 	if (pgt_catalog_exec("SELECT max_xid FROM pgtrickle_changes.segment_stats WHERE source_relid = $1 AND segno = $2",
 						 2, types, values, NULL) == 0)
@@ -145,8 +146,8 @@ segment_max_xid(Oid source, int64 segno)
 static bool
 bool_column(uint64 row, int col)
 {
-	bool		isnull;
-	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col, &isnull);
+	bool isnull;
+	Datum d = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, col, &isnull);
 
 	return !isnull && DatumGetBool(d);
 }
@@ -155,21 +156,22 @@ static List *
 read_segments(Oid source, uint64 floor)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *segments = NIL;
-	ListCell   *lc;
+	List *segments = NIL;
+	ListCell *lc;
 
 	pgt_catalog_find("SELECT g.segno, g.relname, g.segno = pg_catalog.max(g.segno) OVER (PARTITION BY g.gen), g.gen = s.gen,"
 					 " g.ended_lsn IS NOT NULL,"
 					 " g.ended_lsn <= (SELECT applied_lsn FROM pgtrickle_changes.progress WHERE node = 0)"
 					 " FROM pgtrickle.pgt_segments g JOIN pgtrickle.pgt_sources s ON s.relid = g.source_relid"
-					 " WHERE g.source_relid = $1 ORDER BY g.segno", OIDOID, ObjectIdGetDatum(source));
+					 " WHERE g.source_relid = $1 ORDER BY g.segno",
+					 OIDOID, ObjectIdGetDatum(source));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		Segment    *seg = palloc0(sizeof(Segment));
-		bool		isnull;
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		Segment *seg = palloc0(sizeof(Segment));
+		bool isnull;
 
 		seg->segno = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
 		seg->relid = get_relname_relid(SPI_getvalue(row, desc, 2), pgt_changes_namespace());
@@ -179,9 +181,9 @@ read_segments(Oid source, uint64 floor)
 		seg->end_applied = bool_column(i, 6);
 		segments = lappend(segments, seg);
 	}
-	foreach(lc, segments)
+	foreach (lc, segments)
 	{
-		Segment    *seg = lfirst(lc);
+		Segment *seg = lfirst(lc);
 
 		seg->consumed = segment_max_xid(source, seg->segno) < floor;
 	}
@@ -191,11 +193,12 @@ read_segments(Oid source, uint64 floor)
 static void
 note_end(Oid source, int64 segno)
 {
-	Oid			types[2] = {OIDOID, INT8OID};
-	Datum		values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
+	Oid types[2] = {OIDOID, INT8OID};
+	Datum values[2] = {ObjectIdGetDatum(source), Int64GetDatum(segno)};
 
 	pgt_catalog_exec("UPDATE pgtrickle.pgt_segments SET ended_lsn = pg_catalog.pg_current_wal_insert_lsn()"
-					 " WHERE source_relid = $1 AND segno = $2", 2, types, values, NULL);
+					 " WHERE source_relid = $1 AND segno = $2",
+					 2, types, values, NULL);
 }
 
 /* Lock out apply, then look again: what it committed before we got the lock is in the stats now. */
@@ -203,14 +206,14 @@ static bool
 lock_consumed(Oid source, const Segment *seg, uint64 floor)
 {
 	return ConditionalLockRelationOid(seg->relid, AccessExclusiveLock) &&
-		segment_max_xid(source, seg->segno) < floor;
+		   segment_max_xid(source, seg->segno) < floor;
 }
 
 static int64
 relation_bytes(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	int64		bytes = (int64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
+	Relation rel = table_open(relid, AccessShareLock);
+	int64 bytes = (int64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
 
 	table_close(rel, AccessShareLock);
 	return bytes;
@@ -223,7 +226,7 @@ relation_bytes(Oid relid)
 static void
 empty_table(Oid relid)
 {
-	Relation	rel = table_open(relid, NoLock);
+	Relation rel = table_open(relid, NoLock);
 
 	heap_truncate_one_rel(rel);
 	table_close(rel, NoLock);
@@ -232,8 +235,8 @@ empty_table(Oid relid)
 static void
 empty_segment(Oid source, const Segment *seg, uint64 floor)
 {
-	Oid			types[2] = {OIDOID, INT8OID};
-	Datum		values[2] = {ObjectIdGetDatum(source), Int64GetDatum(seg->segno)};
+	Oid types[2] = {OIDOID, INT8OID};
+	Datum values[2] = {ObjectIdGetDatum(source), Int64GetDatum(seg->segno)};
 
 	if (relation_bytes(seg->relid) < WORTH_EMPTYING || !lock_consumed(source, seg, floor))
 		return;
@@ -260,8 +263,8 @@ trim_segment(Oid source, const Segment *seg, uint64 floor)
 static void
 trim_events(Oid source, uint64 floor)
 {
-	Oid			types[2] = {OIDOID, XID8OID};
-	Datum		values[2] = {ObjectIdGetDatum(source), FullTransactionIdGetDatum(FullTransactionIdFromU64(floor))};
+	Oid types[2] = {OIDOID, XID8OID};
+	Datum values[2] = {ObjectIdGetDatum(source), FullTransactionIdGetDatum(FullTransactionIdFromU64(floor))};
 
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_source_events WHERE source_relid = $1 AND xid < $2", 2, types, values, NULL);
 }
@@ -269,9 +272,9 @@ trim_events(Oid source, uint64 floor)
 static int64
 trim_source(Oid source)
 {
-	int64		removed = 0;
-	uint64		floor;
-	ListCell   *lc;
+	int64 removed = 0;
+	uint64 floor;
+	ListCell *lc;
 
 	if (!pgt_source_try_lock_entry(source, AccessExclusiveLock))
 		return 0;
@@ -283,7 +286,7 @@ trim_source(Oid source)
 	floor = consumed_floor(source);
 	if (floor == 0)
 		return 0;
-	foreach(lc, read_segments(source, floor))
+	foreach (lc, read_segments(source, floor))
 		removed += trim_segment(source, lfirst(lc), floor);
 	trim_events(source, floor);
 	return removed;
@@ -294,8 +297,8 @@ trim_source(Oid source)
 static bool
 has_rows_above(const char *name, uint64 floor)
 {
-	Oid			types[1] = {INT8OID};
-	Datum		values[1] = {Int64GetDatum((int64) Min(floor, (uint64) PG_INT64_MAX))};
+	Oid types[1] = {INT8OID};
+	Datum values[1] = {Int64GetDatum((int64) Min(floor, (uint64) PG_INT64_MAX))};
 
 	return pgt_catalog_exec(psprintf("SELECT 1 FROM pgtrickle_changes.%s WHERE refresh_no > $1 LIMIT 1", name),
 							1, types, values, NULL) > 0;
@@ -305,9 +308,9 @@ has_rows_above(const char *name, uint64 floor)
 static void
 trim_st_buffer(int64 id, Oid st_relid)
 {
-	char	   *name = psprintf("st_" INT64_FORMAT, id);
-	Oid			buffer = get_relname_relid(name, pgt_changes_namespace());
-	uint64		floor;
+	char *name = psprintf("st_" INT64_FORMAT, id);
+	Oid buffer = get_relname_relid(name, pgt_changes_namespace());
+	uint64 floor;
 
 	if (!OidIsValid(buffer) || relation_bytes(buffer) < WORTH_EMPTYING)
 		return;
@@ -328,8 +331,8 @@ trim_st_buffer(int64 id, Oid st_relid)
 Datum
 pgt_consumer_floor(PG_FUNCTION_ARGS)
 {
-	Oid			source = PG_GETARG_OID(0);
-	uint64		floor = 0;
+	Oid source = PG_GETARG_OID(0);
+	uint64 floor = 0;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -349,13 +352,13 @@ static List *
 oids_of(const char *sql)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 
 	pgt_catalog_exec(sql, 0, NULL, NULL, NULL);
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
 	}
@@ -365,14 +368,14 @@ oids_of(const char *sql)
 Datum
 pgt_consumer_trim(PG_FUNCTION_ARGS)
 {
-	int64		removed = 0;
+	int64 removed = 0;
 	PgtCatalogScope scope = pgt_catalog_begin();
-	ListCell   *lc;
+	ListCell *lc;
 
 	SPI_connect();
-	foreach(lc, oids_of("SELECT source_relid FROM pgtrickle.pgt_segments UNION SELECT relid FROM pgtrickle.pgt_sources ORDER BY 1"))
+	foreach (lc, oids_of("SELECT source_relid FROM pgtrickle.pgt_segments UNION SELECT relid FROM pgtrickle.pgt_sources ORDER BY 1"))
 		removed += trim_source(lfirst_oid(lc));
-	foreach(lc, oids_of("SELECT DISTINCT source_relid FROM pgtrickle.pgt_dependencies WHERE source_type = 'STREAM_TABLE' ORDER BY 1"))
+	foreach (lc, oids_of("SELECT DISTINCT source_relid FROM pgtrickle.pgt_dependencies WHERE source_type = 'STREAM_TABLE' ORDER BY 1"))
 	{
 		PgtStreamTable *st = pgt_st_by_relid(lfirst_oid(lc));
 
