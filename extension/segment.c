@@ -86,8 +86,8 @@ mask_type(int natts)
 	return natts <= PGT_MASK_INT8_MAX ? "int8" : "varbit";
 }
 
-static bool
-buffers_are_logged(void)
+bool
+pgt_segment_logged(void)
 {
 	return get_rel_persistence(changes_relid("progress")) == RELPERSISTENCE_PERMANENT;
 }
@@ -97,7 +97,7 @@ pgt_segment_set_persistence(void)
 {
 	bool logged = !pgt_guc_unlogged_buffers;
 
-	if (logged == buffers_are_logged())
+	if (logged == pgt_segment_logged())
 		return;
 	run_ddl(psprintf("ALTER TABLE pgtrickle_changes.progress SET %s", logged ? "LOGGED" : "UNLOGGED"));
 	run_ddl(psprintf("ALTER TABLE pgtrickle_changes.segment_stats SET %s", logged ? "LOGGED" : "UNLOGGED"));
@@ -148,7 +148,7 @@ create_segment(Oid relid, int32 gen, const char *columns)
 
 	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (%s) INHERITS (pgtrickle_changes.%s)"
 					 " WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off)",
-					 buffers_are_logged() ? "" : "UNLOGGED", name, columns, parent_name(relid)));
+					 pgt_segment_logged() ? "" : "UNLOGGED", name, columns, parent_name(relid)));
 	run_ddl(psprintf("REVOKE ALL ON pgtrickle_changes.%s FROM PUBLIC", name));
 	run_ddl(psprintf("GRANT INSERT ON pgtrickle_changes.%s TO pgtrickle_consumer", name));
 	adopt(name);
@@ -173,7 +173,7 @@ create_parent(const PgtSource *source)
 
 	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (xid pg_catalog.xid8, op pg_catalog.\"char\", changed_columns pg_catalog.%s)"
 					 " WITH (autovacuum_enabled = off)",
-					 buffers_are_logged() ? "" : "UNLOGGED", name, mask_type(source->natts)));
+					 pgt_segment_logged() ? "" : "UNLOGGED", name, mask_type(source->natts)));
 	run_ddl(psprintf("REVOKE ALL ON pgtrickle_changes.%s FROM PUBLIC", name));
 	adopt(name);
 }

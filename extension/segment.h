@@ -15,6 +15,9 @@ extern bool pgt_segment_drop_all(Oid relid);
 /* Drop one segment.  false: it is in use.  In catalog scope with SPI connected. */
 extern bool pgt_segment_drop(Oid source, int64 segno);
 
+/* Do buffers survive a crash (pg_trickle.unlogged_buffers = off)?  All of them do, or none, progress and stats included. */
+extern bool pgt_segment_logged(void);
+
 /* Before the first registration: give progress and stats the persistence that buffers are to have. */
 extern void pgt_segment_set_persistence(void);
 

@@ -336,7 +336,10 @@ pgt_consumer_floor(PG_FUNCTION_ARGS)
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
-	if (pgt_source_try_lock_entry(source, AccessExclusiveLock))
+	/* logged buffers are durable when applied (the consumer commits synchronously then), so the slot need not wait for anybody */
+	if (pgt_segment_logged())
+		floor = PG_UINT64_MAX;
+	else if (pgt_source_try_lock_entry(source, AccessExclusiveLock))
 		floor = consumed_floor(source);
 	SPI_finish();
 	pgt_catalog_end(scope);

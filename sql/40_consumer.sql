@@ -109,7 +109,7 @@ CREATE FUNCTION pgtrickle._consumer_plan(
                   WHERE e.pgt_id = d.pgt_id AND e.source_type = 'STREAM_TABLE' ORDER BY 1),
            NOT s.is_populated AND (SELECT sum(pg_total_relation_size(e.source_relid)) FROM pgtrickle.pgt_dependencies e
                   WHERE e.pgt_id = d.pgt_id AND e.source_type = 'TABLE' AND EXISTS (SELECT FROM pg_class c WHERE c.oid = e.source_relid))
-               > pg_size_bytes(current_setting('pg_trickle.sync_load_limit')),
+               > pg_size_bytes(coalesce(current_setting('pg_trickle.sync_load_limit', true), '64MB')),
            NULL::bigint,
            EXISTS (SELECT FROM pgtrickle.pgt_dependencies e
                      JOIN pgtrickle.pgt_definitions u ON u.pgt_relid = e.source_relid
@@ -132,7 +132,7 @@ BEGIN
     UPDATE pgtrickle.pgt_state s
        SET consecutive_errors = s.consecutive_errors + 1, last_error_message = message, last_error_state = sqlstate,
            last_error_at = clock_timestamp(),
-           status = CASE WHEN s.consecutive_errors + 1 >= current_setting('pg_trickle.max_consecutive_errors')::int
+           status = CASE WHEN s.consecutive_errors + 1 >= coalesce(current_setting('pg_trickle.max_consecutive_errors', true), '3')::int
                          THEN 'SUSPENDED' ELSE s.status END
      WHERE s.pgt_id = pgt_id
     RETURNING s.status, s.consecutive_errors INTO new_status, errors;
@@ -166,9 +166,9 @@ CREATE FUNCTION pgtrickle._history_purge() RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH old AS (
         SELECT h.refresh_id FROM pgtrickle.pgt_refresh_history h
-         WHERE current_setting('pg_trickle.history_retention_days')::int > 0
-           AND h.start_time < now() - make_interval(days => current_setting('pg_trickle.history_retention_days')::int)
-         LIMIT current_setting('pg_trickle.history_purge_batch_size')::int),
+         WHERE coalesce(current_setting('pg_trickle.history_retention_days', true), '90')::int > 0
+           AND h.start_time < now() - make_interval(days => coalesce(current_setting('pg_trickle.history_retention_days', true), '90')::int)
+         LIMIT coalesce(current_setting('pg_trickle.history_purge_batch_size', true), '500')::int),
     gone AS (
         DELETE FROM pgtrickle.pgt_refresh_history h USING old WHERE h.refresh_id = old.refresh_id RETURNING 1)
     SELECT count(*) FROM gone
