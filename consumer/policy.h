@@ -86,7 +86,7 @@ extern void pgt_policy_succeeded(PgtPolicy *p, int node, const PgtRefreshed *r, 
 /* It did not: try again after `delay`; `counts` when it is the ST's own failure. */
 extern void pgt_policy_failed(PgtPolicy *p, int node, int64_t delay, bool counts);
 
-/* First due time of an ST that comes into the plan, or whose schedule changed.  last_refresh: 0 = never. */
+/* Of an ST that comes into the plan, or whose schedule changed.  last_refresh: 0 = never. */
 extern int64_t pgt_policy_first_due(const PgtPolicySt *st, int64_t last_refresh, int64_t now, int64_t fallback_us);
 
 /* The wall clock was set: durations go on as they were, cron is asked again. */

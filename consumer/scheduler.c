@@ -35,6 +35,8 @@
 #define BUSY_MAX_US INT64_C(5000000)
 #define RECONNECT_FIRST_US INT64_C(200000)
 #define CLOCK_JUMP_US INT64_C(1000000)
+#define PURGE_EVERY_US INT64_C(3600000000)
+#define PURGE_PAUSE_US INT64_C(1000000)	/* between batches */
 #define POLL_SHARE 50			/* reading the plan takes at most 1/50 of the time */
 
 typedef struct Scheduler
@@ -56,6 +58,7 @@ typedef struct Scheduler
 	bool		plan_again;		/* something changed since it was sent */
 	bool		plan_failed;	/* logged */
 	int64_t    *finished;		/* per node: loop time its last job ended */
+	int64_t		purge_at;		/* loop time of the next batch of expired history */
 	bool		attached;
 	uint64_t	probe;			/* position that must be applied before jobs start again; UINT64_MAX: not known yet */
 	bool		draining;
@@ -515,6 +518,28 @@ take_plan(Scheduler *s, PgtPlan *plan)
 }
 
 static void
+on_purged(void *arg, const PGresult *res, const PgtErr *err)
+{
+	Scheduler  *s = arg;
+
+	if (err != NULL)
+		pgt_log_err(PGT_LOG_WARNING, PART, "expired history", err);
+	else if (PQgetvalue(res, 0, 1)[0] == 't')
+		s->purge_at = pgt_loop_now(s->env.loop) + PURGE_PAUSE_US;
+}
+
+/* Expired history goes in batches, each a transaction of its own; without any, nothing is written. */
+static void
+purge_history(Scheduler *s)
+{
+	if (pgt_loop_now(s->env.loop) < s->purge_at)
+		return;
+	s->purge_at = pgt_loop_now(s->env.loop) + PURGE_EVERY_US;
+	pgt_conn_query(s->conn, "SELECT n, n >= current_setting('pg_trickle.history_purge_batch_size')::bigint FROM pgtrickle._history_purge() n",
+				   on_purged, s);
+}
+
+static void
 poll_again(Scheduler *s, int64_t took)
 {
 	int64_t		every = s->plan ? s->plan->poll_us : RECONNECT_FIRST_US;
@@ -547,6 +572,8 @@ on_plan(void *arg, const PGresult *res, const PgtErr *err)
 		pgt_log_err(PGT_LOG_ERROR, PART, "the plan cannot be read", err);
 	s->plan_failed = plan == NULL;
 	s->plan_sent = 0;
+	if (plan != NULL && !s->draining)
+		purge_history(s);
 	poll_again(s, took);
 	tick_soon(s);
 }

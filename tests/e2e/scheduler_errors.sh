@@ -66,6 +66,14 @@ done
 check_sql "nobody was blamed" "SELECT count(*) FROM pgtrickle.pgt_refresh_history WHERE status = 'FAILED'" 2
 check_sql "two failures, two errors in the consumer's log, and no more" "SELECT $(grep -c ' ERROR ' "$PGT_DIR/consumer.log")" 2
 
+# expired history goes, in batches
+q "INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action, status)
+   SELECT 1, now() - interval '400 days', now() - interval '400 days', now() - interval '400 days', 'FULL', 'COMPLETED' FROM generate_series(1, 1200)"
+consumer_stop TERM
+consumer_start "$PGT_SLOT" -v
+check_poll "expired history is purged" "SELECT count(*) FROM pgtrickle.pgt_refresh_history WHERE start_time < now() - interval '300 days'" 0 30
+check_sql "and only that" "SELECT count(*) FROM pgtrickle.pgt_refresh_history WHERE status = 'FAILED'" 2
+
 # dropped while scheduled
 q "SELECT pgtrickle.drop_stream_table('reader')" > /dev/null
 q "INSERT INTO t VALUES (1, 1)"
