@@ -62,6 +62,9 @@ extern void pgt_reconcile_dropped(Oid relid, const char *identity);
 /* Objects were renamed: definitions, queries and edges take the new names. */
 extern void pgt_follow_names(void);
 
+/* A view was redefined: stream tables whose queries name it follow (ddl_views.c). */
+extern void pgt_reconcile_view(Oid view);
+
 /* A function was replaced (dropped = false) or dropped; `identity` is its qualified signature. */
 extern void pgt_reconcile_function(const char *identity, bool dropped);
 

@@ -274,6 +274,12 @@ command_done(const Command *c)
 {
 	if (c->classid == RelationRelationId && get_rel_relkind(c->objid) == RELKIND_COMPOSITE_TYPE)
 		pgt_reconcile_type(get_rel_type_id(c->objid));
+	else if (c->classid == RelationRelationId && strcmp(c->tag, "CREATE VIEW") == 0)
+	{
+		/* a redefined view is reported twice, once for its options and columns */
+		if (c->collected && c->collected->type == SCT_Simple)
+			pgt_reconcile_view(c->objid);
+	}
 	else if (c->classid == RelationRelationId)
 	{
 		if (strncmp(c->tag, "CREATE", 6) == 0)

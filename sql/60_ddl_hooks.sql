@@ -8,7 +8,7 @@ CREATE FUNCTION pgtrickle._ddl_hook() RETURNS event_trigger LANGUAGE c AS 'MODUL
 COMMENT ON FUNCTION pgtrickle._ddl_hook() IS 'Event triggers: keeps stream tables in line with DDL on their sources.';
 
 CREATE EVENT TRIGGER pgtrickle_ddl_end ON ddl_command_end
-    WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW', 'ALTER SCHEMA',
+    WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'ALTER TABLE', 'ALTER FOREIGN TABLE', 'CREATE VIEW', 'ALTER VIEW', 'ALTER SCHEMA',
                  'ALTER TYPE', 'ALTER DOMAIN', 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE',
                  'ALTER AGGREGATE', 'ALTER OPERATOR', 'ALTER COLLATION')
     EXECUTE FUNCTION pgtrickle._ddl_hook();

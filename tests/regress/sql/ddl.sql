@@ -134,6 +134,22 @@ SELECT defining_query FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'fn';
 ALTER FUNCTION ddl.thrice(int) VOLATILE;
 DROP FUNCTION ddl.thrice(int);
 
+-- Views are followed when they are redefined, also through other views
+SET search_path = ddl, public;
+CREATE TABLE base (id int PRIMARY KEY, n int);
+CREATE VIEW v1 AS SELECT id, n FROM base WHERE n > 0;
+CREATE VIEW v2 AS SELECT * FROM v1;
+SELECT pgtrickle.create_stream_table('vw', 'SELECT id, n FROM v2', '1d');
+RESET search_path;
+UPDATE pgtrickle.pgt_state SET needs_reinit = false, reinit_reason = NULL;
+CREATE OR REPLACE VIEW ddl.v1 AS SELECT id, n + 1 AS n FROM ddl.base WHERE n > 5;
+SELECT * FROM ddl.state() WHERE name = 'ddl.vw';
+SELECT defining_query FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'vw';
+CREATE OR REPLACE VIEW ddl.v1 AS SELECT id, (n * random())::int AS n FROM ddl.base;
+CREATE VIEW ddl.v3 AS SELECT * FROM ddl.v1;
+DROP TABLE ddl.vw;
+DROP TABLE ddl.base CASCADE;
+
 -- Without protection: what breaks is suspended, with the reason
 SET pg_trickle.block_source_ddl = off;
 UPDATE pgtrickle.pgt_state SET needs_reinit = false, reinit_reason = NULL;
