@@ -294,6 +294,43 @@ pgt_wire_function_hashes(const PgtView *view)
 
 /* ---------- wiring ---------- */
 
+static int
+compare_ids(const ListCell *a, const ListCell *b)
+{
+	int64		x = *(const int64 *) lfirst(a);
+	int64		y = *(const int64 *) lfirst(b);
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * A refresh that began before its ST had a reader does not write the reader's buffer; if it commits after the reader's first
+ * load has taken its snapshot, its changes would be in neither.  So whoever becomes a reader keeps refreshes of its upstreams
+ * out from before that snapshot to the end of the transaction: the same race, and the same answer, as with tables and the WAL.
+ */
+void
+pgt_wire_lock_upstreams(const PgtView *view, int64 self, List *known)
+{
+	List	   *ids = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; i < view->nsources; i++)
+	{
+		if (view->sources[i].is_stream_table && !list_member_oid(known, view->sources[i].relid))
+			ids = lappend(ids, &view->sources[i].pgt_id);
+	}
+	if (self != 0)
+		ids = lappend(ids, &self);
+	/* in the order in which a refresh of several locks them */
+	list_sort(ids, compare_ids);
+	foreach(lc, ids)
+	{
+		int64		id = *(int64 *) lfirst(lc);
+
+		LockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) id, 0, id == self ? AccessExclusiveLock : ShareLock);
+	}
+}
+
 void
 pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 {
@@ -301,6 +338,7 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 	List	   *new = NIL;
 	List	   *wants = NIL;
 
+	pgt_wire_lock_upstreams(view, 0, old);
 	for (int i = 0; i < view->nsources; i++)
 	{
 		const PgtViewSource *source = &view->sources[i];

@@ -18,6 +18,12 @@ extern PgtView *pgt_wire_compile(const char *query);
 extern void pgt_wire_check(const PgtView *view, Oid owner);
 
 /*
+ * Keep refreshes of the STs the view reads out until the end of the transaction, and those of `self` (0: none), in lock order;
+ * not of the `known` ones (of Oid), to which there is an edge already.  pgt_wire does it, for callers that hold no such lock.
+ */
+extern void pgt_wire_lock_upstreams(const PgtView *view, int64 self, List *known);
+
+/*
  * Write the edges of an ST anew: registers its table sources (locks held to the end of the transaction), makes the buffers of
  * its ST sources, replaces pgt_dependencies and the stored query tree, lets go of sources that are not read any more.
  */
