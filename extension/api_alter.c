@@ -140,7 +140,7 @@ pgt_alter(PgtStreamTable *st, const PgtOptions *options)
 
 	pgt_st_check_owner(st);
 	if (options->set[PGT_OPT_QUERY])
-		pgt_wire_lock_upstreams(pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY)), st->id, NIL);
+		pgt_wire_lock_change(st->id, pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY)));
 	st = pgt_st_lock(st);
 	pgt_options_stored(&stored, st, pgt_alter_arguments, pgt_alter_nargs);
 	append_only = pgt_option_bool(options, PGT_OPT_APPEND_ONLY, pgt_option_bool(&stored, PGT_OPT_APPEND_ONLY, false));

@@ -53,21 +53,29 @@ refuse_dependents(const PgtStreamTable *st, List *dependents)
 			 errhint("Use pgtrickle.drop_stream_table(name, cascade => true) to drop them too.")));
 }
 
+/* The victims against everything, the STs they read against refreshes, which write the buffers that will go. */
 static void
-lock_tables(List *ids)
+lock_all(List *ids)
 {
+	List	   *upstreams = NIL;
 	ListCell   *lc;
 
 	foreach(lc, ids)
 	{
 		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
 
-		if (victim == NULL)
-			continue;
-		pgt_st_check_owner(victim);
-		victim = pgt_st_lock(victim);
+		if (victim != NULL)
+			pgt_st_check_owner(victim);
+		upstreams = list_concat(upstreams, pgt_wire_upstreams(*(int64 *) lfirst(lc)));
+	}
+	pgt_wire_lock(ids, upstreams);
+	foreach(lc, ids)
+	{
+		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
+
 		/* a reader that is being created holds AccessShare on this table until it commits */
-		LockRelationOid(victim->relid, AccessExclusiveLock);
+		if (victim != NULL)
+			LockRelationOid(victim->relid, AccessExclusiveLock);
 	}
 }
 
@@ -84,7 +92,7 @@ lock_victims(PgtStreamTable *st, bool cascade)
 	{
 		ids = lappend(list_copy(downstream), &st->id);
 		list_sort(ids, compare_ids);
-		lock_tables(ids);
+		lock_all(ids);
 		downstream = pgt_wire_downstream(st->relid);
 		if (downstream != NIL && !cascade)
 			refuse_dependents(st, downstream);
@@ -97,6 +105,10 @@ lock_victims(PgtStreamTable *st, bool cascade)
 		if (victim != NULL)
 			victims = lappend(victims, victim);
 	}
+	if (victims == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("stream table %s was dropped", pgt_st_label(st))));
 	return victims;
 }
 

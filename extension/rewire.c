@@ -303,32 +303,73 @@ compare_ids(const ListCell *a, const ListCell *b)
 	return x < y ? -1 : x > y;
 }
 
-/*
- * A refresh that began before its ST had a reader does not write the reader's buffer; if it commits after the reader's first
- * load has taken its snapshot, its changes would be in neither.  So whoever becomes a reader keeps refreshes of its upstreams
- * out from before that snapshot to the end of the transaction: the same race, and the same answer, as with tables and the WAL.
- */
+static bool
+contains_id(const List *ids, int64 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, ids)
+		if (*(int64 *) lfirst(lc) == id)
+			return true;
+	return false;
+}
+
 void
-pgt_wire_lock_upstreams(const PgtView *view, int64 self, List *known)
+pgt_wire_lock(const List *changed, const List *upstreams)
+{
+	List	   *all = list_copy(changed);
+	ListCell   *lc;
+
+	foreach(lc, upstreams)
+	{
+		if (!contains_id(all, *(int64 *) lfirst(lc)))
+			all = lappend(all, lfirst(lc));
+	}
+	/* in the order in which a refresh of several locks them; the lock is that of refresh.c */
+	list_sort(all, compare_ids);
+	foreach(lc, all)
+	{
+		int64		id = *(int64 *) lfirst(lc);
+
+		LockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) id, 0,
+						   contains_id(changed, id) ? AccessExclusiveLock : ShareLock);
+	}
+}
+
+/* Ids of the STs among a view's sources, but for those of the relations `known`. */
+static List *
+upstreams_of_view(const PgtView *view, List *known)
 {
 	List	   *ids = NIL;
-	ListCell   *lc;
 
 	for (int i = 0; i < view->nsources; i++)
 	{
 		if (view->sources[i].is_stream_table && !list_member_oid(known, view->sources[i].relid))
 			ids = lappend(ids, &view->sources[i].pgt_id);
 	}
-	if (self != 0)
-		ids = lappend(ids, &self);
-	/* in the order in which a refresh of several locks them */
-	list_sort(ids, compare_ids);
-	foreach(lc, ids)
-	{
-		int64		id = *(int64 *) lfirst(lc);
+	return ids;
+}
 
-		LockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) id, 0, id == self ? AccessExclusiveLock : ShareLock);
+List *
+pgt_wire_upstreams(int64 pgt_id)
+{
+	List	   *ids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pgt_st_sources(pgt_id))
+	{
+		PgtStreamTable *upstream = pgt_st_by_relid(lfirst_oid(lc));
+
+		if (upstream != NULL)
+			ids = lappend(ids, &upstream->id);
 	}
+	return ids;
+}
+
+void
+pgt_wire_lock_change(int64 pgt_id, const PgtView *view)
+{
+	pgt_wire_lock(list_make1(&pgt_id), list_concat(upstreams_of_view(view, NIL), pgt_wire_upstreams(pgt_id)));
 }
 
 void
@@ -338,7 +379,7 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 	List	   *new = NIL;
 	List	   *wants = NIL;
 
-	pgt_wire_lock_upstreams(view, 0, old);
+	pgt_wire_lock(NIL, upstreams_of_view(view, old));
 	for (int i = 0; i < view->nsources; i++)
 	{
 		const PgtViewSource *source = &view->sources[i];
@@ -368,17 +409,6 @@ pgt_wire_storage_fits(const PgtStreamTable *st, const PgtView *view)
 
 	/* without a stored tree (after a restore) the indexes came with the dump */
 	return pgt_storage_matches(st->relid, view) && (indexes == NULL || strcmp(indexes, pgt_wire_indexes(view)) == 0);
-}
-
-static bool
-contains_id(const List *ids, int64 id)
-{
-	ListCell   *lc;
-
-	foreach(lc, ids)
-		if (*(int64 *) lfirst(lc) == id)
-			return true;
-	return false;
 }
 
 /* Breadth first over a growing list: a chain of ten thousand STs needs no stack. */

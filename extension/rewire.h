@@ -18,10 +18,16 @@ extern PgtView *pgt_wire_compile(const char *query);
 extern void pgt_wire_check(const PgtView *view, Oid owner);
 
 /*
- * Keep refreshes of the STs the view reads out until the end of the transaction, and those of `self` (0: none), in lock order;
- * not of the `known` ones (of Oid), to which there is an edge already.  pgt_wire does it, for callers that hold no such lock.
+ * Locks for a change of edges, in the order in which refreshes take them, to the end of the transaction: `changed` STs against
+ * everything, `upstreams` (both of int64 *) against refreshes.
+ *
+ * A refresh that began before its ST had a reader does not write the reader's buffer; if it committed after the reader's first load
+ * had taken its snapshot, its changes would be in neither.  And a buffer that loses its last reader goes, which no
+ * refresh may be writing.  pgt_wire locks upstreams that become such; callers that lock the ST itself do it by these.
  */
-extern void pgt_wire_lock_upstreams(const PgtView *view, int64 self, List *known);
+extern void pgt_wire_lock(const List *changed, const List *upstreams);
+extern void pgt_wire_lock_change(int64 pgt_id, const PgtView *view); /* an ST that is to have this view */
+extern List *pgt_wire_upstreams(int64 pgt_id);						 /* ids of the STs it reads */
 
 /*
  * Write the edges of an ST anew: registers its table sources (locks held to the end of the transaction), makes the buffers of
