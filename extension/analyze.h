@@ -15,6 +15,7 @@ typedef struct PgtFindings
 	const char *full_hint;
 	List	   *notices;
 	List	   *functions;	 /* of Oid */
+	bool		time_dependent; /* something other than its tables changes the result: the clock, the session, unknown tables */
 } PgtFindings;
 
 /* analyze.c: parse, analyse and rewrite under the current search_path; refuse what can never be an ST. */

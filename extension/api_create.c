@@ -149,6 +149,7 @@ write_definition(const PgtOptions *options, const char *schema, Oid relid, const
 	pgt_row_jsonb(&row, "settings", pgt_settings_capture());
 	pgt_row_text(&row, "creation_search_path", GetConfigOption("search_path", false, false));
 	pgt_row_text(&row, "full_reason", view->full_reason);
+	pgt_row_add(&row, "time_dependent", BOOLOID, BoolGetDatum(view->time_dependent), false);
 	pgt_row_add(&row, "functions_used", TEXTARRAYOID, PointerGetDatum(pgt_wire_functions(view)), false);
 	pgt_row_text(&row, "function_hashes", pgt_wire_function_hashes(view));
 	pgt_options_definition_row(options, &row);

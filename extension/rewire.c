@@ -440,6 +440,7 @@ pgt_wire_definition(const PgtStreamTable *st, const PgtView *view, PgtRow row)
 	pgt_row_text(&row, "pgt_name", get_rel_name(st->relid));
 	pgt_row_text(&row, "defining_query", view->query);
 	pgt_row_text(&row, "full_reason", view->full_reason);
+	pgt_row_add(&row, "time_dependent", BOOLOID, BoolGetDatum(view->time_dependent), false);
 	pgt_row_add(&row, "functions_used", TEXTARRAYOID, PointerGetDatum(pgt_wire_functions(view)), false);
 	pgt_row_text(&row, "function_hashes", pgt_wire_function_hashes(view));
 	pgt_row_update(&row, "pgt_definitions", st->id, ", definition_version = definition_version + 1, updated_at = now()");

@@ -175,6 +175,14 @@ not_incremental(RuleContext *cxt, const char *name, const char *hint)
 	cxt->findings->full_hint = hint;
 }
 
+/* The same for what lets the result change although no table does. */
+static void
+not_only_tables(RuleContext *cxt, const char *name, const char *hint)
+{
+	cxt->findings->time_dependent = true;
+	not_incremental(cxt, name, hint);
+}
+
 /* Functions whose answer moves with the clock of the transaction. */
 static bool
 is_clock_function(Oid funcid)
@@ -209,7 +217,7 @@ refuse_volatile(RuleContext *cxt, const char *name)
 	if (pgt_guc_volatile_function_policy == PGT_VOLATILE_WARN)
 		cxt->findings->notices = lappend(cxt->findings->notices,
 										 psprintf("function %s is VOLATILE: the stream table may differ from its query", name));
-	not_incremental(cxt, psprintf("VOLATILE function %s", name), "Use a function that is STABLE or IMMUTABLE.");
+	not_only_tables(cxt, psprintf("VOLATILE function %s", name), "Use a function that is STABLE or IMMUTABLE.");
 }
 
 static bool
@@ -230,12 +238,12 @@ check_function(Oid funcid, void *context)
 	else if (proc->provolatile == PROVOLATILE_STABLE)
 	{
 		if (is_clock_function(funcid))
-			not_incremental(cxt, psprintf("clock function %s", name), "Filter by the clock when reading the stream table.");
+			not_only_tables(cxt, psprintf("clock function %s", name), "Filter by the clock when reading the stream table.");
 		else if (proc->pronamespace != PG_CATALOG_NAMESPACE && pgt_guc_volatile_function_policy == PGT_VOLATILE_REJECT)
-			not_incremental(cxt, psprintf("user-defined STABLE function %s", name),
+			not_only_tables(cxt, psprintf("user-defined STABLE function %s", name),
 							"Declare the function IMMUTABLE if it reads no table, or set pg_trickle.volatile_function_policy.");
 		else if (proc->pronamespace == PG_CATALOG_NAMESPACE && reads_session(name, proc->pronargs))
-			not_incremental(cxt, psprintf("function %s, whose result depends on the session", name),
+			not_only_tables(cxt, psprintf("function %s, whose result depends on the session", name),
 							"Call the function when reading the stream table.");
 	}
 	ReleaseSysCache(tup);
@@ -246,7 +254,7 @@ static void
 check_value_function(RuleContext *cxt, SQLValueFunction *f)
 {
 	if (f->op <= SVFOP_LOCALTIMESTAMP_N)
-		not_incremental(cxt, "a clock function such as CURRENT_TIMESTAMP", "Filter by the clock when reading the stream table.");
+		not_only_tables(cxt, "a clock function such as CURRENT_TIMESTAMP", "Filter by the clock when reading the stream table.");
 }
 
 static bool

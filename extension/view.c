@@ -283,6 +283,7 @@ pgt_view_compile(const char *text)
 	view->full_hint = found.full_hint == NULL ? NULL : pstrdup(found.full_hint);
 	view->notices = found.notices;
 	view->functions = found.functions;
+	view->time_dependent = found.full_reason != NULL && found.time_dependent;
 	if (view->full_reason == NULL)
 		compile_incremental(view, query);
 	else

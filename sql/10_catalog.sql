@@ -15,6 +15,7 @@ CREATE TABLE pgtrickle.pgt_definitions (
     schedule                text,                               -- NULL = calculated
     refresh_mode            text NOT NULL DEFAULT 'AUTO' CHECK (refresh_mode IN ('AUTO', 'FULL', 'DIFFERENTIAL')),
     full_reason             text,                               -- why it is not incremental; NULL = it is
+    time_dependent          bool NOT NULL DEFAULT false,        -- the clock changes it too: refreshed whenever it is due
     functions_used          text[],
     function_hashes         text,
     topk_limit int, topk_order_by text, topk_offset int,

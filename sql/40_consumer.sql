@@ -99,7 +99,8 @@ CREATE FUNCTION pgtrickle._consumer_plan(
         OUT pgt_id bigint, OUT schema_name text, OUT st_name text, OUT schedule text, OUT status text, OUT is_populated bool,
         OUT needs_reinit bool, OUT tier text, OUT fuse_state text, OUT diamond_consistency text, OUT last_refresh_at timestamptz,
         OUT consecutive_errors int, OUT source_relids oid[], OUT upstream_ids bigint[], OUT first_load_large bool,
-        OUT pinned_bytes bigint, OUT upstream_pending bool, OUT diamond_schedule_policy text) RETURNS SETOF record
+        OUT pinned_bytes bigint, OUT upstream_pending bool, OUT diamond_schedule_policy text,
+        OUT time_dependent bool) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.pgt_id, d.pgt_schema, d.pgt_name, d.schedule, s.status, s.is_populated, s.needs_reinit, d.refresh_tier, s.fuse_state,
            d.diamond_consistency, s.last_refresh_at, s.consecutive_errors,
@@ -116,7 +117,8 @@ CREATE FUNCTION pgtrickle._consumer_plan(
                      JOIN pgtrickle.pgt_state us ON us.pgt_id = u.pgt_id
                      LEFT JOIN pgtrickle.pgt_frontiers f ON f.pgt_id = e.pgt_id AND f.source_relid = e.source_relid
                     WHERE e.pgt_id = d.pgt_id AND e.source_type = 'STREAM_TABLE' AND coalesce(f.upstream_refresh, -1) < us.refresh_no),
-           d.diamond_schedule_policy
+           d.diamond_schedule_policy,
+           d.time_dependent
       FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
      ORDER BY d.pgt_id
 $$;

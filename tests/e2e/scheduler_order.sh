@@ -58,6 +58,22 @@ assert_st_current base
 q "SELECT pgtrickle.alter_stream_table('frozen', tier => 'hot')" > /dev/null
 check_poll "thawed, it catches up" "SELECT n FROM frozen" 11 20
 
+# the clock changes a stream table without any write
+q "CREATE TABLE valid (until timestamptz); INSERT INTO valid VALUES (now() + interval '4 seconds'), ('infinity')"
+create still_valid "SELECT count(*) AS n FROM valid WHERE until > now()" 200ms
+check_sql "valid at first" "SELECT n FROM still_valid" 2
+check_poll "time alone makes it due" "SELECT n FROM still_valid" 1 20
+
+# the master switch
+cluster_set pg_trickle.enabled=off
+cluster_reload
+is_off() { q "INSERT INTO u VALUES (100)"; q "SELECT pg_sleep(0.5)" > /dev/null; [ "$(q "SELECT n FROM frozen")" -lt "$(q "SELECT count(*) FROM u")" ]; }
+check "pg_trickle.enabled = off stops the scheduler" poll_cmd 20 is_off
+cluster_set pg_trickle.enabled=on
+cluster_reload
+check_poll "and on again, it catches up" "SELECT n = (SELECT count(*) + 1 FROM u) FROM frozen" t 20
+q "DELETE FROM u WHERE id = 100"
+
 # a refresh by hand upstream reaches the readers
 q "SELECT pgtrickle.alter_stream_table('base', schedule => '1h')" > /dev/null
 q "INSERT INTO u SELECT generate_series(1, 10)"
