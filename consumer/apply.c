@@ -305,9 +305,13 @@ pgt_apply_open(PgtLoop *loop, const PgtOptions *options, PgtSegments *segments)
 	a->segments = segments;
 	a->conn = pgt_conn_open(loop, options, PGT_CONN_SQL, "apply");
 	pgt_conn_events(a->conn, &conn_events, a);
-	/* the slot resends what an asynchronous commit may lose; unless buffers are logged, for then the slot does not wait */
+	/*
+	 * The slot resends what an asynchronous commit may lose; unless buffers are logged, for then the slot does not wait.  Frames carry
+	 * text in the database's encoding (docs/protocol.md).
+	 */
 	pgt_conn_query(a->conn,
-				   "SELECT pg_catalog.set_config('synchronous_commit', CASE relpersistence WHEN 'p' THEN 'local' ELSE 'off' END, false)"
+				   "DO $$BEGIN EXECUTE 'SET client_encoding = ' || pg_catalog.quote_literal(pg_catalog.getdatabaseencoding()); END$$;"
+				   " SELECT pg_catalog.set_config('synchronous_commit', CASE relpersistence WHEN 'p' THEN 'local' ELSE 'off' END, false)"
 				   " FROM pg_catalog.pg_class WHERE oid = 'pgtrickle_changes.progress'::pg_catalog.regclass; SET search_path = pg_catalog, pg_temp; SET client_min_messages = warning;"
 				   " SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0",
 				   on_prelude, a);

@@ -216,13 +216,16 @@ release_after_error(PgtSession *s)
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
 }
 
-/* Errors that are about us, not about the row: the stream may end with them and be resumed. */
+/*
+ * Errors that are about us, not about the row: the stream ends with them and can be resumed.  Above all those of writing a frame,
+ * whose rows would be lost.
+ */
 static bool
-must_rethrow(int sqlerrcode)
+must_rethrow(const PgtSession *s, int sqlerrcode)
 {
 	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
 
-	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
+	return s->writing || category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
 /* describe(), with what a type's code throws turned into a reason.  NULL: all went well. */
@@ -247,7 +250,7 @@ try_describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 		leave_type_code(owner, encoding);
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (must_rethrow(error->sqlerrcode))
+		if (must_rethrow(s, error->sqlerrcode))
 			PG_RE_THROW();
 		FlushErrorState();
 		release_after_error(s);

@@ -44,6 +44,7 @@ pgt_options_init(PgtOptions *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->protocol_version = 1;
+	o->linger = 5;				/* tests/bench/plugin_linger.sh: less than half the CPU at 1,000 tx/s */
 }
 
 static int

@@ -42,9 +42,11 @@ extern PGDLLEXPORT void _PG_output_plugin_init(OutputPluginCallbacks *cb);
 static void
 write_message(PgtSession *s, const void *data, size_t len, bool last)
 {
+	s->writing = true;
 	OutputPluginPrepareWrite(s->ctx, last);
 	appendBinaryStringInfo(s->ctx->out, data, (int) len);
 	OutputPluginWrite(s->ctx, last);
+	s->writing = false;
 	s->quiet = 0;
 }
 
@@ -241,15 +243,18 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 }
 
 /*
- * After a commit, when there is nothing more to decode, let a few more pile up: waking up costs more than decoding.  Waits
- * without the latch, which every flush of WAL would set.
+ * After a commit, when there is nothing more to decode, let a few more pile up: waking up costs more than decoding.  Only while
+ * commits follow each other closely; a lone one is not followed by anything worth waiting for, but perhaps by the barrier of a
+ * refresh.  Waits without the latch, which every flush of WAL would set.
  */
 static void
-nap(PgtSession *s, XLogRecPtr end_lsn)
+nap(PgtSession *s, TimestampTz commit_time, XLogRecPtr end_lsn)
 {
 	int			left = s->opt.linger;
+	TimestampTz gap = commit_time - s->last_commit;
 
-	if (left == 0 || !am_walsender || RecoveryInProgress() || GetFlushRecPtr(NULL) > end_lsn)
+	s->last_commit = commit_time;
+	if (left == 0 || gap > left * INT64CONST(2000) || !am_walsender || RecoveryInProgress() || GetFlushRecPtr(NULL) > end_lsn)
 		return;
 	while (left > 0)
 	{
@@ -279,7 +284,7 @@ commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(s->txn_context);
-	nap(s, txn->end_lsn);
+	nap(s, txn->xact_time.commit_time, txn->end_lsn);
 }
 
 /* Long transactions that send little must not look like a dead connection. */

@@ -32,10 +32,12 @@ typedef struct PgtSession
 	uint64		txn_no;			/* counts transactions */
 	uint64		truncate_no;	/* counts TRUNCATEs */
 	int			quiet;			/* changes since the last sign of life */
+	TimestampTz last_commit;
 	size_t	   *offsets;		/* where the columns of the last row begin in the frame, and where it ends */
 	int			max_offsets;
 	PgtTarget  *offsets_of;		/* NULL: that row is not in the frame any more */
 	bool		begun;			/* the transaction has sent something */
+	bool		writing;		/* an error now is the connection's, not a row's */
 } PgtSession;
 
 /* Which columns an UPDATE changed: one bit per attribute of the registered relation, bit 0 first. */
@@ -61,14 +63,12 @@ extern void pgt_send_row(PgtSession *s, PgtTarget *t, const PgtRow *row);
 extern void pgt_send_unknown(PgtSession *s, PgtTarget *t, const char *reason);
 extern void pgt_send_truncate(PgtSession *s, PgtTarget *t);
 extern void pgt_write(PgtSession *s, const void *data, size_t len);
-
 /* change.c */
 extern void pgt_change(PgtSession *s, PgtEntry *e, ReorderBufferChange *change);
 
 /* encode.c */
 extern void pgt_encode_row(PgtSession *s, PgtTarget *t, const PgtRow *row);
 extern bool pgt_values_differ(const PgtColumn *col, Datum a, Datum b);
-
 /* json.c: one line each */
 extern void pgt_json_begin(PgtSession *s);
 extern void pgt_json_relation(PgtSession *s, PgtRoot *root);

@@ -22,7 +22,7 @@ set(const char *name, const char *value)
 }
 
 static void
-defaults_are_quiet_binary(void **state)
+defaults_are_plain_binary(void **state)
 {
 	PgtOptions	o;
 
@@ -30,7 +30,7 @@ defaults_are_quiet_binary(void **state)
 	assert_int_equal(o.protocol_version, 1);
 	assert_int_equal(o.format, PGT_FORMAT_BINARY);
 	assert_false(o.lz4 || o.include_xid || o.include_lsn);
-	assert_int_equal(o.linger, 0);
+	assert_int_equal(o.linger, 5);
 	assert_int_equal(o.node, 0);
 }
 
@@ -137,7 +137,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults_are_quiet_binary),
+		cmocka_unit_test(defaults_are_plain_binary),
 		cmocka_unit_test(allowed_values_are_taken),
 		cmocka_unit_test(anything_else_is_refused),
 		cmocka_unit_test(unknown_names_are_refused),
