@@ -15,7 +15,7 @@
 #include "consumer/sqlbuf.h"
 
 #define GATHER_US 200000   /* refreshes ending within this share a round */
-#define POLL_US 5000000
+#define POLL_US 3000000
 #define TRIM_US 2000000    /* no more often than this */
 
 struct PgtAcker
@@ -157,6 +157,21 @@ check_retained(PgtAcker *a)
 					2, params, on_marked, a);
 }
 
+/*
+ * A source may stay pinned though every reader is up to date: what they consumed was committed while an older transaction was running, so
+ * their frontiers' xmin lies below it.  A refresh with nothing to do moves them on, but nothing is due when nothing has changed; so
+ * the scheduler is told to look at the readers again.
+ */
+static void
+tell_pinned(PgtAcker *a)
+{
+	uint64_t received = a->events.received_lsn(a->arg);
+	uint64_t step = (uint64_t) a->options->ack_bytes;
+
+	if (received > step)
+		pgt_confirm_each_below(a->confirm, received - step, a->events.on_pinned, a->arg);
+}
+
 /* ---- trimming ---- */
 
 static void
@@ -191,6 +206,7 @@ on_horizons(void *arg, const PGresult *res, const PgtErr *err)
 		if (pgt_confirm_round_end(a->confirm))
 			a->consumed = a->untrimmed = true;
 		check_retained(a);
+		tell_pinned(a);
 	}
 	consider(a);
 	consider_trim(a);

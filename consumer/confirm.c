@@ -273,6 +273,18 @@ pgt_confirm_oldest(const PgtConfirm *c, uint32_t *relid, uint64_t *lsn, uint64_t
 	return true;
 }
 
+void
+pgt_confirm_each_below(const PgtConfirm *c, uint64_t before, void (*fn)(void *arg, uint32_t relid), void *arg)
+{
+	for (int i = 0; i < c->nsources; i++)
+	{
+		const Source *s = &c->sources[i];
+
+		if (s->count > 0 && s->spans[s->head].first_lsn < before)
+			fn(arg, s->relid);
+	}
+}
+
 size_t
 pgt_confirm_spans(const PgtConfirm *c)
 {

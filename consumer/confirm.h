@@ -42,6 +42,9 @@ extern bool pgt_confirm_is_empty(const PgtConfirm *c);
 /* the source that holds the position back, and the largest xid of what it holds back; false if none does */
 extern bool pgt_confirm_oldest(const PgtConfirm *c, uint32_t *relid, uint64_t *lsn, uint64_t *xid);
 
+/* every source that holds the position back below before */
+extern void pgt_confirm_each_below(const PgtConfirm *c, uint64_t before, void (*fn)(void *arg, uint32_t relid), void *arg);
+
 extern size_t pgt_confirm_spans(const PgtConfirm *c); /* for tests and metrics */
 
 #endif /* PGT_CONFIRM_H */

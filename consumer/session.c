@@ -285,6 +285,14 @@ may_trim(void *arg)
 	return pgt_apply_is_free(((PgtSession *) arg)->apply);
 }
 
+static void
+on_pinned(void *arg, uint32_t relid)
+{
+	PgtSession *s = arg;
+
+	pgt_sched_on_applied(&relid, 1, pgt_capture_applied(s->capture));
+}
+
 /* ---- coming up ---- */
 
 static void
@@ -531,7 +539,7 @@ PgtSession *
 pgt_session_start(PgtLoop *loop, const PgtOptions *options, const PgtSessionEvents *events, void *arg)
 {
 	static const PgtCaptureEvents capture_events = {on_applied, on_received, on_progress, on_apply_failed};
-	static const PgtAckerEvents acker_events = {on_confirmed, get_safe_lsn, get_received_lsn, may_trim};
+	static const PgtAckerEvents acker_events = {on_confirmed, get_safe_lsn, get_received_lsn, may_trim, on_pinned};
 	PgtSession *s = calloc(1, sizeof(PgtSession));
 
 	if (s == NULL)

@@ -116,6 +116,26 @@ an_answer_is_as_old_as_its_question(void **state)
 }
 
 static void
+collect(void *arg, uint32_t relid)
+{
+	*(unsigned *) arg |= 1u << relid;
+}
+
+static void
+names_the_sources_that_hold_back(void **state)
+{
+	PgtConfirm *c = pgt_confirm_create();
+	unsigned found = 0;
+
+	pgt_confirm_add(c, 1, 1000, 10);
+	pgt_confirm_add(c, 2, 2000, 11);
+	pgt_confirm_add(c, 3, 3000, 12);
+	pgt_confirm_each_below(c, 3000, collect, &found);
+	assert_int_equal(found, 1u << 1 | 1u << 2);
+	pgt_confirm_free(c);
+}
+
+static void
 memory_is_bounded_and_joining_is_safe(void **state)
 {
 	PgtConfirm *c = pgt_confirm_create();
@@ -249,6 +269,7 @@ main(void)
 		cmocka_unit_test(a_horizon_of_zero_holds_everything),
 		cmocka_unit_test(unpinned_and_unknown_sources_hold_nothing),
 		cmocka_unit_test(an_answer_is_as_old_as_its_question),
+		cmocka_unit_test(names_the_sources_that_hold_back),
 		cmocka_unit_test(memory_is_bounded_and_joining_is_safe),
 		cmocka_unit_test(never_beyond_the_oracle),
 	};
