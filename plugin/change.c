@@ -214,6 +214,8 @@ release_after_error(PgtSession *s)
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(s->owner);	/* 17 allows no second use */
+	s->owner = NULL;
 }
 
 /*

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The output plugin alone, through a walsender: a transaction of 10^6 rows in bounded memory, frames of 64 kB, LZ4, linger, large rows.
+# The output plugin alone, through a walsender: a transaction of 10^6 rows, frames of 64 kB, LZ4, linger, large rows.
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/plugin.sh"
 cluster_new wal_sender_timeout=5s logical_decoding_work_mem=4MB
