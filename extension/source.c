@@ -8,9 +8,9 @@
  *
  * Locks.  (1) the source's entry, an object lock on (pgt_sources, relid): AccessShare by everybody who relies on the entry until
  * he commits, ShareUpdateExclusive to change it, AccessExclusive to release the source or trim its segments.  (2) the family in
- * OID order.  All locks of one registration share one time limit (register_lock_timeout) and live in a subtransaction: when the
- * time is up they are all given back, writers proceed, and we try again.  With the limit below half of deadlock_timeout a
- * writer is never chosen as the victim of a deadlock with us.
+ * OID order, or in the order in which its writers turn out to take it.  All locks of one registration share one time limit
+ * (register_lock_timeout) and live in a subtransaction: when the time is up they are all given back, writers proceed, and we try
+ * again.  With the limit below half of deadlock_timeout a writer is never chosen as the victim of a deadlock with us.
  *
  * Generations come from a sequence and are never used twice for a relation, not even after release: a message that is still on
  * its way can never land in a buffer of another shape.
@@ -414,18 +414,27 @@ set_lock_timeout(TimestampTz deadline)
 	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+/* One registration's attempts at its locks. */
+typedef struct LockAttempt
+{
+	TimestampTz deadline;
+	List *first; /* relations to begin with, learnt from failures */
+	Oid waiting; /* the relation whose lock is waited for */
+} LockAttempt;
+
 static void
-lock_relation_until(Oid relid, TimestampTz deadline)
+lock_relation_until(Oid relid, LockAttempt *attempt)
 {
 	if (ConditionalLockRelationOid(relid, ShareRowExclusiveLock))
 		return;
-	set_lock_timeout(deadline);
+	attempt->waiting = relid;
+	set_lock_timeout(attempt->deadline);
 	LockRelationOid(relid, ShareRowExclusiveLock);
 }
 
 /* One attempt at all locks of a registration; raises ERRCODE_LOCK_NOT_AVAILABLE when the time is up. */
 static void
-lock_once(List *relids, TimestampTz deadline)
+lock_once(List *relids, LockAttempt *attempt)
 {
 	List *locked = NIL;
 	bool more = true;
@@ -435,7 +444,7 @@ lock_once(List *relids, TimestampTz deadline)
 	{
 		if (pgt_source_try_lock_entry(lfirst_oid(lc), ShareUpdateExclusiveLock))
 			continue;
-		set_lock_timeout(deadline);
+		set_lock_timeout(attempt->deadline);
 		pgt_source_lock_entry(lfirst_oid(lc), ShareUpdateExclusiveLock);
 	}
 
@@ -448,16 +457,25 @@ lock_once(List *relids, TimestampTz deadline)
 			wanted = list_concat_unique_oid(wanted, pgt_source_family(lfirst_oid(lc), NoLock));
 		wanted = list_difference_oid(wanted, locked);
 		list_sort(wanted, list_oid_cmp);
-		foreach (lc, wanted)
-			lock_relation_until(lfirst_oid(lc), deadline);
+		foreach (lc, attempt->first)
+		{
+			if (list_member_oid(wanted, lfirst_oid(lc)))
+				lock_relation_until(lfirst_oid(lc), attempt);
+		}
+		foreach (lc, list_difference_oid(wanted, attempt->first))
+			lock_relation_until(lfirst_oid(lc), attempt);
 		locked = list_concat(locked, wanted);
 		more = wanted != NIL;
 	}
 }
 
-/* lock_once in a subtransaction.  false: timed out, nothing is locked. */
+/*
+ * lock_once in a subtransaction.  false: timed out, nothing is locked.  We may have waited for somebody who waits for a lock
+ * that we hold, because he takes them in another order (a partition first, then its root).  So the next attempt begins with what
+ * this one waited for in vain: it comes to follow the order of the writers.
+ */
 static bool
-try_lock(List *relids, TimestampTz deadline)
+try_lock(List *relids, LockAttempt *attempt)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -469,7 +487,7 @@ try_lock(List *relids, TimestampTz deadline)
 	{
 		int nest = NewGUCNestLevel();
 
-		lock_once(relids, deadline);
+		lock_once(relids, attempt);
 		AtEOXact_GUC(false, nest);
 		ReleaseCurrentSubTransaction();
 		done = true;
@@ -485,6 +503,8 @@ try_lock(List *relids, TimestampTz deadline)
 		if (err->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && err->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
 			ReThrowError(err);
 		FreeErrorData(err);
+		if (OidIsValid(attempt->waiting))
+			attempt->first = lcons_oid(attempt->waiting, list_delete_oid(attempt->first, attempt->waiting));
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(cxt);
@@ -507,12 +527,15 @@ static void
 lock_sources(List *relids)
 {
 	int budget = lock_budget();
+	LockAttempt attempt = {0};
 
 	for (int i = 0; i < LOCK_TRIES; i++)
 	{
 		if (i > 0)
 			pause_between_tries(budget);
-		if (try_lock(relids, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), budget)))
+		attempt.waiting = InvalidOid;
+		attempt.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), budget);
+		if (try_lock(relids, &attempt))
 			return;
 	}
 	ereport(ERROR,
