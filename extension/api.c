@@ -21,22 +21,18 @@ PG_FUNCTION_INFO_V1(pgt_parse_duration_seconds);
 PgtStreamTable *
 pgt_st_argument(FunctionCallInfo fcinfo)
 {
-	char	   *name;
-
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the name of the stream table must not be NULL")));
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	(void) pgt_parse_name(name);
-	return pgt_st_by_name(name);
+	return pgt_st_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 }
 
 Oid
 pgt_relation_owner(Oid relid)
 {
-	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	HeapTuple tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
@@ -60,9 +56,9 @@ installed_version(void)
 Datum
 pgt_version_check(PG_FUNCTION_ARGS)
 {
-	char	   *installed = installed_version();
-	char	   *server = pstrdup(GetConfigOption("server_version", false, false));
-	bool		same = installed != NULL && strcmp(installed, PGT_VERSION) == 0;
+	char *installed = installed_version();
+	char *server = pstrdup(GetConfigOption("server_version", false, false));
+	bool same = installed != NULL && strcmp(installed, PGT_VERSION) == 0;
 
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("library %s, extension %s, server %s: %s", PGT_VERSION, installed, server,
 											  same ? "ok" : "run ALTER EXTENSION pg_trickle UPDATE")));
@@ -72,7 +68,7 @@ pgt_version_check(PG_FUNCTION_ARGS)
 Datum
 pgt_migrate(PG_FUNCTION_ARGS)
 {
-	char	   *installed = installed_version();
+	char *installed = installed_version();
 
 	if (installed != NULL && strcmp(installed, PGT_VERSION) == 0)
 		PG_RETURN_TEXT_P(cstring_to_text(psprintf("schema is at version %s, nothing to do", installed)));
@@ -86,8 +82,8 @@ pgt_migrate(PG_FUNCTION_ARGS)
 Datum
 pgt_parse_duration_seconds(PG_FUNCTION_ARGS)
 {
-	char	   *duration = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int64_t		millis;
+	char *duration = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int64_t millis;
 	PgtComplaint why;
 
 	if (!pgt_duration_check(duration, &millis, &why))

@@ -7,16 +7,8 @@
 #include "postgres.h"
 #include "api_options.h"
 #include "catalog.h"
+#include "name.h"
 #include "view.h"
-
-/* A name as users write it: optional schema, parts quoted as in SQL, none longer than an identifier can be. */
-typedef struct PgtName
-{
-	char	   *schema; /* NULL: not given */
-	char	   *name;
-} PgtName;
-
-extern PgtName pgt_parse_name(const char *text);
 
 /* The schema where this name would be created; errors unless the current user may create tables there. */
 extern char *pgt_creation_schema(const PgtName *name, Oid *existing);
@@ -29,7 +21,7 @@ extern PgtStreamTable *pgt_st_lock(const PgtStreamTable *st);
 
 /* The ST named by the first argument of a SQL function. */
 extern PgtStreamTable *pgt_st_argument(FunctionCallInfo fcinfo);
-extern Oid	pgt_relation_owner(Oid relid);
+extern Oid pgt_relation_owner(Oid relid);
 
 /* Create; returns pgt_id. */
 extern int64 pgt_create(const PgtOptions *options);
@@ -45,6 +37,5 @@ extern void pgt_resume(PgtStreamTable *st);
 
 /* Fill the ST now if that is allowed (size, slot, upstream), else say who will. */
 extern void pgt_fill(int64 pgt_id, const PgtView *view, bool initialize);
-
 
 #endif /* PGT_API_H */

@@ -31,22 +31,22 @@ PG_FUNCTION_INFO_V1(pgt_resume_stream_table);
 static void
 check_cycle(const PgtStreamTable *st, const PgtView *view)
 {
-	List	   *downstream = pgt_wire_downstream(st->relid);
+	List *downstream = pgt_wire_downstream(st->relid);
 
 	for (int i = 0; i < view->nsources; i++)
 	{
 		const PgtViewSource *source = &view->sources[i];
-		bool		cycle = source->relid == st->relid;
-		ListCell   *lc;
+		bool cycle = source->relid == st->relid;
+		ListCell *lc;
 
-		foreach(lc, downstream)
+		foreach (lc, downstream)
 			cycle |= source->is_stream_table && *(int64 *) lfirst(lc) == source->pgt_id;
 		if (cycle)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("stream table %s would read its own rows", pgt_st_label(st)),
 					 source->relid == st->relid ? 0
-					 : errdetail("It is read by %s, directly or through other stream tables.", pgt_st_label(pgt_st_by_id(source->pgt_id))),
+												: errdetail("It is read by %s, directly or through other stream tables.", pgt_st_label(pgt_st_by_id(source->pgt_id))),
 					 errhint("A cycle of stream tables is not supported; recursive queries are written WITH RECURSIVE.")));
 	}
 }
@@ -54,12 +54,12 @@ check_cycle(const PgtStreamTable *st, const PgtView *view)
 static void
 rewire_readers(const PgtStreamTable *st)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pgt_st_readers(st->relid))
+	foreach (lc, pgt_st_readers(st->relid))
 	{
-		int64		id = *(int64 *) lfirst(lc);
-		char	   *error = NULL;
+		int64 id = *(int64 *) lfirst(lc);
+		char *error = NULL;
 
 		if (!pgt_rewire_try(id, PGT_REWIRE_TEXT, "the columns of a stream table it reads changed", &error))
 			ereport(ERROR,
@@ -75,13 +75,14 @@ static void
 mark_unfilled(int64 id)
 {
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_state SET is_populated = false,"
-							 " status = CASE WHEN status = 'ACTIVE' THEN 'INITIALIZING' ELSE status END WHERE pgt_id = $1", id);
+							 " status = CASE WHEN status = 'ACTIVE' THEN 'INITIALIZING' ELSE status END WHERE pgt_id = $1",
+							 id);
 }
 
 static PgtRow
 query_row(const PgtOptions *options)
 {
-	PgtRow		row = {0};
+	PgtRow row = {0};
 
 	pgt_row_text(&row, "original_query", pgt_option_text(options, PGT_OPT_QUERY));
 	pgt_row_jsonb(&row, "settings", pgt_settings_capture());
@@ -92,15 +93,15 @@ query_row(const PgtOptions *options)
 static void
 alter_query(PgtStreamTable *st, const PgtOptions *options, bool append_only)
 {
-	PgtView    *view = pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY));
-	char	   *mode = options->set[PGT_OPT_REFRESH_MODE] ? pgt_option_text(options, PGT_OPT_REFRESH_MODE) : st->refresh_mode;
-	bool		fits = pgt_wire_storage_fits(st, view);
-	ListCell   *lc;
+	PgtView *view = pgt_wire_compile(pgt_option_text(options, PGT_OPT_QUERY));
+	char *mode = options->set[PGT_OPT_REFRESH_MODE] ? pgt_option_text(options, PGT_OPT_REFRESH_MODE) : st->refresh_mode;
+	bool fits = pgt_wire_storage_fits(st, view);
+	ListCell *lc;
 
 	check_cycle(st, view);
 	pgt_check_mode(mode, view->full_reason, view->full_hint);
 	pgt_wire_check(view, pgt_relation_owner(st->relid));
-	foreach(lc, view->notices)
+	foreach (lc, view->notices)
 		ereport(NOTICE, (errmsg("%s", (const char *) lfirst(lc))));
 
 	if (!fits)
@@ -133,10 +134,10 @@ alter_status(PgtStreamTable *st, const char *status)
 void
 pgt_alter(PgtStreamTable *st, const PgtOptions *options)
 {
-	PgtOptions	stored;
-	PgtRow		definition = {0};
-	PgtRow		state = {0};
-	bool		append_only;
+	PgtOptions stored;
+	PgtRow definition = {0};
+	PgtRow state = {0};
+	bool append_only;
 
 	pgt_st_check_owner(st);
 	if (options->set[PGT_OPT_QUERY])
@@ -167,7 +168,7 @@ pgt_alter(PgtStreamTable *st, const PgtOptions *options)
 Datum
 pgt_alter_stream_table(PG_FUNCTION_ARGS)
 {
-	PgtOptions	options;
+	PgtOptions options;
 
 	pgt_options_from_call(&options, fcinfo, pgt_alter_arguments, pgt_alter_nargs);
 	pgt_alter(pgt_st_argument(fcinfo), &options);
@@ -193,10 +194,13 @@ pgt_resume(PgtStreamTable *st)
 				 errdetail("Its status is %s.", st->status)));
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_state SET status = CASE WHEN is_populated THEN 'ACTIVE' ELSE 'INITIALIZING' END,"
 							 " consecutive_errors = 0, last_error_message = NULL, last_error_state = NULL, last_error_at = NULL"
-							 " WHERE pgt_id = $1", st->id);
+							 " WHERE pgt_id = $1",
+							 st->id);
 	(void) pgt_catalog_value(psprintf("SELECT pg_catalog.pg_notify('pg_trickle_alert', pg_catalog.json_build_object('event', 'resumed',"
 									  " 'schema', pgt_schema, 'name', pgt_name, 'previous_status', %s)::text)"
-									  " FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", quote_literal_cstr(st->status)), st->id);
+									  " FROM pgtrickle.pgt_definitions WHERE pgt_id = $1",
+									  quote_literal_cstr(st->status)),
+							 st->id);
 	pgt_catalog_notify();
 }
 

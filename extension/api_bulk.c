@@ -46,9 +46,9 @@ static void
 read_item(JsonbContainer *item, PgtOptions *options)
 {
 	JsonbIterator *it = JsonbIteratorInit(item);
-	JsonbValue	v;
+	JsonbValue v;
 	JsonbIteratorToken token;
-	char	   *key = NULL;
+	char *key = NULL;
 
 	memset(options, 0, sizeof(*options));
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
@@ -64,7 +64,7 @@ read_item(JsonbContainer *item, PgtOptions *options)
 static void
 create_item(JsonbContainer *item, StringInfo result)
 {
-	PgtOptions	options;
+	PgtOptions options;
 	PgtStreamTable *st;
 
 	read_item(item, &options);
@@ -78,10 +78,10 @@ create_item(JsonbContainer *item, StringInfo result)
 Datum
 pgt_bulk_create(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *definitions = PG_GETARG_JSONB_P(0);
+	Jsonb *definitions = PG_GETARG_JSONB_P(0);
 	ErrorContextCallback context;
 	StringInfoData result;
-	int			n;
+	int n;
 
 	if (!JB_ROOT_IS_ARRAY(definitions) || JB_ROOT_IS_SCALAR(definitions))
 		ereport(ERROR,

@@ -55,10 +55,10 @@ pgt_check_mode(const char *refresh_mode, const char *full_reason, const char *fu
 static int64
 relation_bytes(Oid relid)
 {
-	int64		total = 0;
-	ListCell   *lc;
+	int64 total = 0;
+	ListCell *lc;
 
-	foreach(lc, pgt_source_family(relid, NoLock))
+	foreach (lc, pgt_source_family(relid, NoLock))
 		total += DatumGetInt64(DirectFunctionCall1(pg_table_size, ObjectIdGetDatum(lfirst_oid(lc))));
 	return total;
 }
@@ -66,7 +66,7 @@ relation_bytes(Oid relid)
 static int64
 sources_bytes(const PgtView *view)
 {
-	int64		total = 0;
+	int64 total = 0;
 
 	for (int i = 0; i < view->nsources; i++)
 		total += relation_bytes(view->sources[i].relid);
@@ -91,7 +91,8 @@ static bool
 slot_exists(void)
 {
 	return pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_slot s JOIN pg_catalog.pg_replication_slots r USING (slot_name)"
-							 " WHERE r.database = pg_catalog.current_database() AND $1 = 0", 0) != NULL;
+							 " WHERE r.database = pg_catalog.current_database() AND $1 = 0",
+							 0) != NULL;
 }
 
 /* Why the ST is not filled by its creating transaction, NULL if it is. */
@@ -111,7 +112,7 @@ void
 pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 {
 	PgtStreamTable *st = pgt_st_by_id(pgt_id);
-	char	   *wait = initialize ? reason_to_wait(view) : NULL;
+	char *wait = initialize ? reason_to_wait(view) : NULL;
 
 	if (wait != NULL)
 		ereport(NOTICE,
@@ -136,9 +137,9 @@ pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 static int64
 write_definition(const PgtOptions *options, const char *schema, Oid relid, const PgtView *view)
 {
-	PgtRow		row = {0};
-	PgtRow		state = {0};
-	int64		id;
+	PgtRow row = {0};
+	PgtRow state = {0};
+	int64 id;
 
 	pgt_row_oid(&row, "pgt_relid", relid);
 	pgt_row_text(&row, "pgt_name", get_rel_name(relid));
@@ -164,7 +165,7 @@ write_definition(const PgtOptions *options, const char *schema, Oid relid, const
 static void
 refuse_existing(const char *schema, const char *name, Oid relid)
 {
-	char	   *label = quote_qualified_identifier(schema, name);
+	char *label = quote_qualified_identifier(schema, name);
 
 	if (pgt_st_by_relid(relid) != NULL)
 		ereport(ERROR,
@@ -193,21 +194,21 @@ require(const PgtOptions *options, PgtOption option)
 static void
 show_notices(const PgtView *view)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, view->notices)
+	foreach (lc, view->notices)
 		ereport(NOTICE, (errmsg("%s", (const char *) lfirst(lc))));
 }
 
 int64
 pgt_create(const PgtOptions *options)
 {
-	bool		append_only = pgt_option_bool(options, PGT_OPT_APPEND_ONLY, false);
-	PgtName		name;
-	PgtView    *view;
-	char	   *schema;
-	Oid			relid;
-	int64		id;
+	bool append_only = pgt_option_bool(options, PGT_OPT_APPEND_ONLY, false);
+	PgtName name;
+	PgtView *view;
+	char *schema;
+	Oid relid;
+	int64 id;
 
 	require(options, PGT_OPT_NAME);
 	require(options, PGT_OPT_QUERY);
@@ -237,10 +238,10 @@ pgt_create(const PgtOptions *options)
 static PgtStreamTable *
 existing_st(const PgtOptions *options)
 {
-	PgtName		name;
+	PgtName name;
 	PgtStreamTable *st;
-	char	   *schema;
-	Oid			relid;
+	char *schema;
+	Oid relid;
 
 	require(options, PGT_OPT_NAME);
 	name = pgt_parse_name(pgt_option_text(options, PGT_OPT_NAME));
@@ -256,7 +257,7 @@ existing_st(const PgtOptions *options)
 Datum
 pgt_create_stream_table(PG_FUNCTION_ARGS)
 {
-	PgtOptions	options;
+	PgtOptions options;
 
 	pgt_options_from_call(&options, fcinfo, pgt_create_arguments, pgt_create_nargs);
 	pgt_options_defaults(&options);
@@ -267,7 +268,7 @@ pgt_create_stream_table(PG_FUNCTION_ARGS)
 Datum
 pgt_create_stream_table_if_not_exists(PG_FUNCTION_ARGS)
 {
-	PgtOptions	options;
+	PgtOptions options;
 
 	pgt_options_from_call(&options, fcinfo, pgt_create_arguments, pgt_create_nargs);
 	pgt_options_defaults(&options);
@@ -280,12 +281,12 @@ pgt_create_stream_table_if_not_exists(PG_FUNCTION_ARGS)
 static void
 keep_differences(PgtStreamTable *st, PgtOptions *options)
 {
-	PgtOptions	stored;
+	PgtOptions stored;
 
 	pgt_options_stored(&stored, st, pgt_create_arguments, pgt_create_nargs);
 	for (int i = 0; i < pgt_create_nargs; i++)
 	{
-		PgtOption	option = pgt_create_arguments[i];
+		PgtOption option = pgt_create_arguments[i];
 
 		if (options->set[option] && pgt_option_equal(options, &stored, option))
 			options->set[option] = false;
@@ -295,7 +296,7 @@ keep_differences(PgtStreamTable *st, PgtOptions *options)
 Datum
 pgt_create_or_replace_stream_table(PG_FUNCTION_ARGS)
 {
-	PgtOptions	options;
+	PgtOptions options;
 	PgtStreamTable *st;
 
 	pgt_options_from_call(&options, fcinfo, pgt_create_arguments, pgt_create_nargs);

@@ -24,8 +24,8 @@ PG_FUNCTION_INFO_V1(pgt_drop_stream_table);
 static int
 compare_ids(const ListCell *a, const ListCell *b)
 {
-	int64		x = *(int64 *) lfirst(a);
-	int64		y = *(int64 *) lfirst(b);
+	int64 x = *(int64 *) lfirst(a);
+	int64 y = *(int64 *) lfirst(b);
 
 	return x < y ? -1 : x > y;
 }
@@ -34,10 +34,10 @@ static void
 refuse_dependents(const PgtStreamTable *st, List *dependents)
 {
 	StringInfoData names;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&names);
-	foreach(lc, dependents)
+	foreach (lc, dependents)
 	{
 		if (foreach_current_index(lc) == 20)
 		{
@@ -57,10 +57,10 @@ refuse_dependents(const PgtStreamTable *st, List *dependents)
 static void
 lock_all(List *ids)
 {
-	List	   *upstreams = NIL;
-	ListCell   *lc;
+	List *upstreams = NIL;
+	ListCell *lc;
 
-	foreach(lc, ids)
+	foreach (lc, ids)
 	{
 		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
 
@@ -69,7 +69,7 @@ lock_all(List *ids)
 		upstreams = list_concat(upstreams, pgt_wire_upstreams(*(int64 *) lfirst(lc)));
 	}
 	pgt_wire_lock(ids, upstreams);
-	foreach(lc, ids)
+	foreach (lc, ids)
 	{
 		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
 
@@ -83,10 +83,10 @@ lock_all(List *ids)
 static List *
 lock_victims(PgtStreamTable *st, bool cascade)
 {
-	List	   *ids = NIL;
-	List	   *downstream = cascade ? pgt_wire_downstream(st->relid) : NIL;
-	List	   *victims = NIL;
-	ListCell   *lc;
+	List *ids = NIL;
+	List *downstream = cascade ? pgt_wire_downstream(st->relid) : NIL;
+	List *victims = NIL;
+	ListCell *lc;
 
 	do
 	{
@@ -98,7 +98,7 @@ lock_victims(PgtStreamTable *st, bool cascade)
 			refuse_dependents(st, downstream);
 	} while (list_length(downstream) + 1 > list_length(ids));
 
-	foreach(lc, ids)
+	foreach (lc, ids)
 	{
 		PgtStreamTable *victim = pgt_st_by_id(*(int64 *) lfirst(lc));
 
@@ -115,11 +115,11 @@ lock_victims(PgtStreamTable *st, bool cascade)
 void
 pgt_drop(PgtStreamTable *st, bool cascade)
 {
-	List	   *victims = lock_victims(st, cascade);
-	List	   *sources = NIL;
-	ListCell   *lc;
+	List *victims = lock_victims(st, cascade);
+	List *sources = NIL;
+	ListCell *lc;
 
-	foreach(lc, victims)
+	foreach (lc, victims)
 	{
 		PgtStreamTable *victim = lfirst(lc);
 
@@ -127,7 +127,7 @@ pgt_drop(PgtStreamTable *st, bool cascade)
 		pgt_storage_drop_buffer(victim->id);
 		(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", victim->id);
 	}
-	foreach(lc, victims)
+	foreach (lc, victims)
 		pgt_storage_drop(((PgtStreamTable *) lfirst(lc))->relid, cascade);
 	pgt_unwire_sources(sources);
 	pgt_catalog_notify();

@@ -25,12 +25,12 @@ PG_FUNCTION_INFO_V1(pgt_validate_query);
 /* ---------- export ---------- */
 
 /* Everything the query's meaning depends on. */
-#define SETTINGS_SCRIPT \
-	"SELECT 'SELECT pg_catalog.set_config(name, value, false) FROM (VALUES' || E'\\n    ' ||" \
+#define SETTINGS_SCRIPT                                                                                                      \
+	"SELECT 'SELECT pg_catalog.set_config(name, value, false) FROM (VALUES' || E'\\n    ' ||"                                \
 	" pg_catalog.string_agg(pg_catalog.format('(%L, %L)', key, value), E',\\n    ' ORDER BY key) || ') AS s (name, value);'" \
-	" FROM (SELECT * FROM pg_catalog.jsonb_each_text(" \
-	" (SELECT settings FROM pgtrickle.pgt_definitions WHERE pgt_id = $1))" \
-	" UNION ALL SELECT 'search_path', creation_search_path FROM pgtrickle.pgt_definitions" \
+	" FROM (SELECT * FROM pg_catalog.jsonb_each_text("                                                                       \
+	" (SELECT settings FROM pgtrickle.pgt_definitions WHERE pgt_id = $1))"                                                   \
+	" UNION ALL SELECT 'search_path', creation_search_path FROM pgtrickle.pgt_definitions"                                   \
 	" WHERE pgt_id = $1 AND creation_search_path IS NOT NULL) AS s (key, value)"
 
 /* "pgtrickle.f(name => ..., option => ...)" with the set options of `arguments` beyond `skip`. */
@@ -42,7 +42,7 @@ append_call(StringInfo sql, const char *function, const PgtOptions *options, con
 	appendStringInfo(sql, "SELECT pgtrickle.%s(", function);
 	for (int i = 0; i < nargs; i++)
 	{
-		char	   *literal = pgt_option_literal(options, arguments[i]);
+		char *literal = pgt_option_literal(options, arguments[i]);
 
 		if (literal == NULL)
 			continue;
@@ -65,13 +65,13 @@ only_interesting(PgtOptions *options, const PgtOption *others, int nothers)
 		[PGT_OPT_TIER] = "'hot'",
 		[PGT_OPT_FUSE] = "'off'",
 	};
-	bool		any = false;
+	bool any = false;
 
 	for (int i = 0; i < nothers; i++)
 		options->set[others[i]] &= others[i] == PGT_OPT_NAME;
 	for (int i = 0; i < PGT_OPT_COUNT; i++)
 	{
-		char	   *literal = pgt_option_literal(options, i);
+		char *literal = pgt_option_literal(options, i);
 
 		if (literal != NULL && defaults[i] != NULL && strcmp(literal, defaults[i]) == 0)
 			options->set[i] = false;
@@ -84,9 +84,9 @@ Datum
 pgt_export_definition(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = pgt_st_argument(fcinfo);
-	PgtOptions	options;
+	PgtOptions options;
 	StringInfoData sql;
-	char	   *settings = pgt_catalog_value(SETTINGS_SCRIPT, st->id);
+	char *settings = pgt_catalog_value(SETTINGS_SCRIPT, st->id);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "-- stream table %s, pg_trickle %s\n", pgt_st_label(st), PGT_VERSION);
@@ -107,14 +107,14 @@ typedef struct Validation
 {
 	ReturnSetInfo *out;
 	const char *query;
-	PgtView    *view;
+	PgtView *view;
 } Validation;
 
 static void
 report(Validation *v, const char *check, const char *severity, const char *result)
 {
-	Datum		values[3] = {CStringGetTextDatum(check), CStringGetTextDatum(result), CStringGetTextDatum(severity)};
-	bool		nulls[3] = {false, false, false};
+	Datum values[3] = {CStringGetTextDatum(check), CStringGetTextDatum(result), CStringGetTextDatum(severity)};
+	bool nulls[3] = {false, false, false};
 
 	tuplestore_putvalues(v->out->setResult, v->out->setDesc, values, nulls);
 }
@@ -137,7 +137,7 @@ passes(Validation *v, const char *check, void (*step)(Validation *))
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile edata = NULL;
+	ErrorData *volatile edata = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);
@@ -159,9 +159,7 @@ passes(Validation *v, const char *check, void (*step)(Validation *))
 		return true;
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		ReThrowError(edata);
-	report(v, check, "ERROR", psprintf("%s (SQLSTATE %s)%s%s%s%s", edata->message, unpack_sql_state(edata->sqlerrcode),
-									   edata->detail ? ". " : "", edata->detail ? edata->detail : "",
-									   edata->hint ? " Hint: " : "", edata->hint ? edata->hint : ""));
+	report(v, check, "ERROR", psprintf("%s (SQLSTATE %s)%s%s%s%s", edata->message, unpack_sql_state(edata->sqlerrcode), edata->detail ? ". " : "", edata->detail ? edata->detail : "", edata->hint ? " Hint: " : "", edata->hint ? edata->hint : ""));
 	return false;
 }
 
@@ -181,9 +179,9 @@ source_names(const PgtView *view)
 static void
 report_view(Validation *v)
 {
-	PgtView    *view = v->view;
-	int			visible = 0;
-	ListCell   *lc;
+	PgtView *view = v->view;
+	int visible = 0;
+	ListCell *lc;
 
 	for (int i = 0; i < view->ncolumns; i++)
 		visible += !view->columns[i].hidden;
@@ -192,16 +190,15 @@ report_view(Validation *v)
 	if (view->full_reason == NULL)
 		report(v, "incremental", "INFO", "yes: refreshes apply what changed");
 	else
-		report(v, "incremental", "WARNING", psprintf("no: %s%s%s", view->full_reason, view->full_hint ? " Hint: " : "",
-													 view->full_hint ? view->full_hint : ""));
-	foreach(lc, view->notices)
+		report(v, "incremental", "WARNING", psprintf("no: %s%s%s", view->full_reason, view->full_hint ? " Hint: " : "", view->full_hint ? view->full_hint : ""));
+	foreach (lc, view->notices)
 		report(v, "canonical_form", "INFO", (const char *) lfirst(lc));
 }
 
 Datum
 pgt_validate_query(PG_FUNCTION_ARGS)
 {
-	Validation	v = {(ReturnSetInfo *) fcinfo->resultinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL};
+	Validation v = {(ReturnSetInfo *) fcinfo->resultinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL};
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!passes(&v, "query", compile))

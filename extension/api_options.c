@@ -20,21 +20,21 @@
 
 typedef enum OptionHome
 {
-	HOME_NONE,		 /* not stored */
+	HOME_NONE,       /* not stored */
 	HOME_DEFINITION, /* pgt_definitions */
-	HOME_STATE		 /* pgt_state */
+	HOME_STATE       /* pgt_state */
 } OptionHome;
 
 typedef struct OptionRule
 {
 	const char *name;
-	Oid			type; /* TEXTOID, BOOLOID, INT4OID, INT8OID, FLOAT8OID */
-	OptionHome	home;
+	Oid type; /* TEXTOID, BOOLOID, INT4OID, INT8OID, FLOAT8OID */
+	OptionHome home;
 	const char *column;
 	const char *words; /* texts: the values, separated by blanks; NULL: any */
-	double		min;   /* numbers */
-	double		max;
-	void		(*check)(char **text); /* further checks and normalisation of texts */
+	double min;        /* numbers */
+	double max;
+	void (*check)(char **text); /* further checks and normalisation of texts */
 } OptionRule;
 
 static void check_schedule(char **text);
@@ -69,24 +69,24 @@ static const OptionRule rules[PGT_OPT_COUNT] = {
 };
 
 const PgtOption pgt_create_arguments[] = {
-	PGT_OPT_NAME,		   PGT_OPT_QUERY,	 PGT_OPT_SCHEDULE,	  PGT_OPT_REFRESH_MODE, PGT_OPT_INITIALIZE,	  PGT_OPT_DIAMOND_CONSISTENCY,
-	PGT_OPT_DIAMOND_POLICY, PGT_OPT_CDC_MODE, PGT_OPT_APPEND_ONLY, PGT_OPT_POOLER,		PGT_OPT_PARTITION_BY, PGT_OPT_MAX_JOINS,
+	PGT_OPT_NAME, PGT_OPT_QUERY, PGT_OPT_SCHEDULE, PGT_OPT_REFRESH_MODE, PGT_OPT_INITIALIZE, PGT_OPT_DIAMOND_CONSISTENCY,
+	PGT_OPT_DIAMOND_POLICY, PGT_OPT_CDC_MODE, PGT_OPT_APPEND_ONLY, PGT_OPT_POOLER, PGT_OPT_PARTITION_BY, PGT_OPT_MAX_JOINS,
 	PGT_OPT_MAX_FRACTION};
-const int	pgt_create_nargs = lengthof(pgt_create_arguments);
+const int pgt_create_nargs = lengthof(pgt_create_arguments);
 
 const PgtOption pgt_alter_arguments[] = {
-	PGT_OPT_NAME,			PGT_OPT_QUERY,	   PGT_OPT_SCHEDULE,	   PGT_OPT_REFRESH_MODE,	 PGT_OPT_STATUS,
-	PGT_OPT_DIAMOND_CONSISTENCY, PGT_OPT_DIAMOND_POLICY, PGT_OPT_CDC_MODE, PGT_OPT_APPEND_ONLY,		 PGT_OPT_POOLER,
-	PGT_OPT_TIER,			PGT_OPT_FUSE,	   PGT_OPT_FUSE_CEILING,   PGT_OPT_FUSE_SENSITIVITY, PGT_OPT_PARTITION_BY,
-	PGT_OPT_MAX_JOINS,		PGT_OPT_MAX_FRACTION, PGT_OPT_AUTO_THRESHOLD};
-const int	pgt_alter_nargs = lengthof(pgt_alter_arguments);
+	PGT_OPT_NAME, PGT_OPT_QUERY, PGT_OPT_SCHEDULE, PGT_OPT_REFRESH_MODE, PGT_OPT_STATUS,
+	PGT_OPT_DIAMOND_CONSISTENCY, PGT_OPT_DIAMOND_POLICY, PGT_OPT_CDC_MODE, PGT_OPT_APPEND_ONLY, PGT_OPT_POOLER,
+	PGT_OPT_TIER, PGT_OPT_FUSE, PGT_OPT_FUSE_CEILING, PGT_OPT_FUSE_SENSITIVITY, PGT_OPT_PARTITION_BY,
+	PGT_OPT_MAX_JOINS, PGT_OPT_MAX_FRACTION, PGT_OPT_AUTO_THRESHOLD};
+const int pgt_alter_nargs = lengthof(pgt_alter_arguments);
 
 /* ---------- checks ---------- */
 
 static void
 check_schedule(char **text)
 {
-	int64_t		millis;
+	int64_t millis;
 	PgtComplaint why;
 	PgtScheduleKind kind = pgt_schedule_check(*text, &millis, &why);
 
@@ -160,7 +160,7 @@ check_word(const OptionRule *rule, const char *text)
 
 	while (*at != '\0')
 	{
-		size_t		len = strcspn(at, " ");
+		size_t len = strcspn(at, " ");
 
 		if (strlen(text) == len && pg_strncasecmp(text, at, len) == 0)
 			return pnstrdup(at, len);
@@ -189,7 +189,7 @@ check_number(const OptionRule *rule, double number)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for %s: %g", rule->name, number),
 				 rule->max < PG_INT32_MAX ? errhint("The value must be between %g and %g.", rule->min, rule->max)
-				 : errhint("The value must be %g or more.", rule->min)));
+										  : errhint("The value must be %g or more.", rule->min)));
 }
 
 /* ---------- reading ---------- */
@@ -224,7 +224,7 @@ pgt_options_from_call(PgtOptions *options, FunctionCallInfo fcinfo, const PgtOpt
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < nargs && i < PG_NARGS(); i++)
 	{
-		Datum		value;
+		Datum value;
 
 		if (PG_ARGISNULL(i))
 			continue;
@@ -350,7 +350,8 @@ stored_text(const PgtStreamTable *st, PgtOption option)
 	if (rule->home == HOME_NONE)
 		return NULL;
 	return pgt_catalog_value(psprintf("SELECT %s FROM pgtrickle.%s WHERE pgt_id = $1", rule->column,
-									  rule->home == HOME_STATE ? "pgt_state" : "pgt_definitions"), st->id);
+									  rule->home == HOME_STATE ? "pgt_state" : "pgt_definitions"),
+							 st->id);
 }
 
 void
@@ -359,7 +360,7 @@ pgt_options_stored(PgtOptions *options, const PgtStreamTable *st, const PgtOptio
 	memset(options, 0, sizeof(*options));
 	for (int i = 0; i < nargs; i++)
 	{
-		char	   *value = stored_text(st, arguments[i]);
+		char *value = stored_text(st, arguments[i]);
 
 		if (value == NULL)
 			continue;
@@ -371,7 +372,7 @@ pgt_options_stored(PgtOptions *options, const PgtStreamTable *st, const PgtOptio
 char *
 pgt_option_literal(const PgtOptions *options, PgtOption option)
 {
-	Datum		value = options->value[option];
+	Datum value = options->value[option];
 
 	if (!options->set[option])
 		return NULL;

@@ -37,8 +37,8 @@ typedef enum PgtOption
 /* Texts are char *; a set text may be NULL (schedule: calculated). */
 typedef struct PgtOptions
 {
-	bool		set[PGT_OPT_COUNT];
-	Datum		value[PGT_OPT_COUNT];
+	bool set[PGT_OPT_COUNT];
+	Datum value[PGT_OPT_COUNT];
 } PgtOptions;
 
 /* The arguments of the SQL functions, in their order. */

@@ -34,26 +34,27 @@ PG_FUNCTION_INFO_V1(pgt_restore_stream_tables);
 
 typedef struct Pending
 {
-	int64		id;
-	char	   *schema;
-	char	   *name;
+	int64 id;
+	char *schema;
+	char *name;
 } Pending;
 
 static List *
 pending_stream_tables(void)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	List	   *result = NIL;
+	List *result = NIL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
 	pgt_catalog_exec("SELECT d.pgt_id, d.pgt_schema, d.pgt_name FROM pgtrickle.pgt_definitions d"
-					 " WHERE NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) ORDER BY 1", 0, NULL, NULL, NULL);
+					 " WHERE NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) ORDER BY 1",
+					 0, NULL, NULL, NULL);
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		Pending    *p = palloc(sizeof(Pending));
-		bool		isnull;
+		Pending *p = palloc(sizeof(Pending));
+		bool isnull;
 
 		p->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		p->schema = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
@@ -70,7 +71,8 @@ static void
 forget_old_oids(void)
 {
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_relid = (4294967295 - d.pgt_id % 1000000000)::oid WHERE $1 = 0"
-							 " AND NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id)", 0);
+							 " AND NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id)",
+							 0);
 }
 
 /* Does it read an ST that is still waiting itself? */
@@ -80,14 +82,15 @@ waits_for_upstream(int64 id)
 	return pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_dependencies e JOIN pgtrickle.pgt_definitions u"
 							 " ON u.pgt_schema = e.source_schema AND u.pgt_name = e.source_name"
 							 " WHERE e.pgt_id = $1 AND e.source_type = 'STREAM_TABLE'"
-							 " AND NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = u.pgt_id)", id) != NULL;
+							 " AND NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = u.pgt_id)",
+							 id) != NULL;
 }
 
 static Oid
 find_table(const Pending *p)
 {
-	Oid			nsp = get_namespace_oid(p->schema, true);
-	Oid			relid = OidIsValid(nsp) ? get_relname_relid(p->name, nsp) : InvalidOid;
+	Oid nsp = get_namespace_oid(p->schema, true);
+	Oid relid = OidIsValid(nsp) ? get_relname_relid(p->name, nsp) : InvalidOid;
 
 	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
 		ereport(ERROR,
@@ -99,10 +102,10 @@ find_table(const Pending *p)
 static void
 wire_one(const Pending *p)
 {
-	Oid			relid = find_table(p);
-	Oid			table_owner = pgt_relation_owner(relid);
-	PgtRow		definition = {0};
-	PgtRow		state = {0};
+	Oid relid = find_table(p);
+	Oid table_owner = pgt_relation_owner(relid);
+	PgtRow definition = {0};
+	PgtRow state = {0};
 	PgtOwnerScope scope;
 
 	if (!has_privs_of_role(GetUserId(), table_owner))
@@ -128,7 +131,7 @@ try_one(const Pending *p)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile edata = NULL;
+	ErrorData *volatile edata = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);
@@ -162,20 +165,20 @@ try_one(const Pending *p)
 Datum
 pgt_restore_stream_tables(PG_FUNCTION_ARGS)
 {
-	List	   *todo = pending_stream_tables();
-	int			restored = 0;
-	bool		progress = true;
+	List *todo = pending_stream_tables();
+	int restored = 0;
+	bool progress = true;
 
 	forget_old_oids();
 	while (progress && todo != NIL)
 	{
-		List	   *later = NIL;
-		ListCell   *lc;
+		List *later = NIL;
+		ListCell *lc;
 
 		progress = false;
-		foreach(lc, todo)
+		foreach (lc, todo)
 		{
-			Pending    *p = lfirst(lc);
+			Pending *p = lfirst(lc);
 
 			if (waits_for_upstream(p->id))
 				later = lappend(later, p);
@@ -189,7 +192,7 @@ pgt_restore_stream_tables(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < list_length(todo); i++)
 	{
-		Pending    *p = list_nth(todo, i);
+		Pending *p = list_nth(todo, i);
 
 		ereport(WARNING,
 				(errmsg("stream table %s could not be restored: a stream table that it reads was not",

@@ -17,16 +17,17 @@
 #include "commands/async.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/varlena.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "name.h"
 
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
@@ -241,8 +242,8 @@ pgt_st_by_relid(Oid relid)
 PgtStreamTable *
 pgt_st_by_name(const char *name)
 {
-	List *names = textToQualifiedNameList(cstring_to_text(name));
-	Oid relid = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
+	PgtName parts = pgt_parse_name(name);
+	Oid relid = RangeVarGetRelid(makeRangeVar(parts.schema, parts.name, -1), NoLock, true);
 	PgtStreamTable *st;
 
 	if (!OidIsValid(relid))

@@ -60,13 +60,13 @@ static int64
 run(const char *sql, const PgtRow *row, bool returning)
 {
 	PgtCatalogScope scope = pgt_catalog_begin();
-	int64		result = 0;
+	int64 result = 0;
 
 	SPI_connect();
 	pgt_catalog_exec(sql, row->n, (Oid *) row->types, (Datum *) row->values, row->nulls);
 	if (returning)
 	{
-		bool		isnull;
+		bool isnull;
 
 		result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	}
@@ -96,7 +96,7 @@ pgt_row_insert(const PgtRow *row, const char *table, const char *returning)
 void
 pgt_row_update(const PgtRow *row, const char *table, int64 id, const char *extra)
 {
-	PgtRow		with_id = *row;
+	PgtRow with_id = *row;
 	StringInfoData sql;
 
 	if (row->n == 0)
@@ -114,16 +114,16 @@ char *
 pgt_catalog_value(const char *sql, int64 id)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	Oid			type = INT8OID;
-	Datum		arg = Int64GetDatum(id);
-	char	   *result = NULL;
+	Oid type = INT8OID;
+	Datum arg = Int64GetDatum(id);
+	char *result = NULL;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
 	pgt_catalog_exec(sql, 1, &type, &arg, NULL);
 	if (SPI_processed > 0 && SPI_tuptable != NULL)
 	{
-		char	   *v = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+		char *v = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 
 		result = v ? MemoryContextStrdup(cxt, v) : NULL;
 	}

@@ -11,12 +11,12 @@
 
 typedef struct PgtRow
 {
-	int			n;
+	int n;
 	const char *columns[PGT_ROW_MAX];
 	const char *casts[PGT_ROW_MAX]; /* appended to the parameter, "" for none */
-	Oid			types[PGT_ROW_MAX];
-	Datum		values[PGT_ROW_MAX];
-	char		nulls[PGT_ROW_MAX + 1];
+	Oid types[PGT_ROW_MAX];
+	Datum values[PGT_ROW_MAX];
+	char nulls[PGT_ROW_MAX + 1];
 } PgtRow;
 
 extern void pgt_row_add(PgtRow *row, const char *column, Oid type, Datum value, bool isnull);

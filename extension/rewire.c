@@ -40,7 +40,7 @@
 static void
 show_position_in_query(void *arg)
 {
-	int			position = geterrposition();
+	int position = geterrposition();
 
 	if (position <= 0)
 		return;
@@ -53,7 +53,7 @@ PgtView *
 pgt_wire_compile(const char *query)
 {
 	ErrorContextCallback context = {error_context_stack, show_position_in_query, unconstify(char *, query)};
-	PgtView    *view;
+	PgtView *view;
 
 	error_context_stack = &context;
 	view = pgt_view_compile(query);
@@ -67,13 +67,13 @@ pgt_wire_compile(const char *query)
 static void
 check_select(const PgtViewSource *source, Oid owner)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (pg_class_aclcheck(source->relid, owner, ACL_SELECT) == ACLCHECK_OK)
 		return;
-	foreach(lc, source->attnums)
+	foreach (lc, source->attnums)
 	{
-		AttrNumber	attnum = (AttrNumber) lfirst_int(lc);
+		AttrNumber attnum = (AttrNumber) lfirst_int(lc);
 
 		if (pg_attribute_aclcheck(source->relid, attnum, owner, ACL_SELECT) != ACLCHECK_OK)
 			ereport(ERROR,
@@ -109,40 +109,40 @@ release_source(Oid relid)
 void
 pgt_unwire_sources(List *relids)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, relids)
+	foreach (lc, relids)
 		release_source(lfirst_oid(lc));
 }
 
 static ArrayType *
 attnum_array(const List *attnums)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(attnums), 1));
-	ListCell   *lc;
-	int			n = 0;
+	Datum *elems = palloc(sizeof(Datum) * Max(list_length(attnums), 1));
+	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, attnums)
+	foreach (lc, attnums)
 		elems[n++] = Int16GetDatum((int16) lfirst_int(lc));
 	return construct_array(elems, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT);
 }
 
 /* The fingerprint changes when DDL changes what the used columns are; names are stored beside it. */
-#define INSERT_DEPENDENCY \
-	"INSERT INTO pgtrickle.pgt_dependencies (pgt_id, source_relid, source_type, source_schema, source_name, columns_used," \
-	" attnums_used, schema_fingerprint)" \
-	" SELECT $1, c.oid, $3, n.nspname, c.relname, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), $4," \
+#define INSERT_DEPENDENCY                                                                                                            \
+	"INSERT INTO pgtrickle.pgt_dependencies (pgt_id, source_relid, source_type, source_schema, source_name, columns_used,"           \
+	" attnums_used, schema_fingerprint)"                                                                                             \
+	" SELECT $1, c.oid, $3, n.nspname, c.relname, pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), $4,"                      \
 	" pg_catalog.md5(pg_catalog.string_agg(pg_catalog.format('%s,%s,%s,%s', a.attnum, a.atttypid, a.atttypmod, a.attcollation), ';'" \
-	" ORDER BY a.attnum))" \
-	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace" \
-	" JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ($4)" \
+	" ORDER BY a.attnum))"                                                                                                           \
+	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"                                           \
+	" JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ($4)"                                                  \
 	" WHERE c.oid = $2 GROUP BY c.oid, n.nspname, c.relname"
 
 static void
 write_dependency(int64 pgt_id, const PgtViewSource *source)
 {
-	Oid			types[4] = {INT8OID, OIDOID, TEXTOID, INT2ARRAYOID};
-	Datum		values[4];
+	Oid types[4] = {INT8OID, OIDOID, TEXTOID, INT2ARRAYOID};
+	Datum values[4];
 
 	values[0] = Int64GetDatum(pgt_id);
 	values[1] = ObjectIdGetDatum(source->relid);
@@ -156,8 +156,8 @@ static void
 write_dependencies(int64 pgt_id, const PgtView *view)
 {
 	PgtCatalogScope scope = pgt_catalog_begin();
-	Oid			type = INT8OID;
-	Datum		id = Int64GetDatum(pgt_id);
+	Oid type = INT8OID;
+	Datum id = Int64GetDatum(pgt_id);
 
 	SPI_connect();
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1", 1, &type, &id, NULL);
@@ -172,7 +172,8 @@ static void
 forget_frontiers(int64 pgt_id)
 {
 	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_frontiers f WHERE pgt_id = $1 AND NOT EXISTS (SELECT FROM"
-							 " pgtrickle.pgt_dependencies d WHERE d.pgt_id = f.pgt_id AND d.source_relid = f.source_relid)", pgt_id);
+							 " pgtrickle.pgt_dependencies d WHERE d.pgt_id = f.pgt_id AND d.source_relid = f.source_relid)",
+							 pgt_id);
 }
 
 /* ---------- the stored tree ---------- */
@@ -180,7 +181,7 @@ forget_frontiers(int64 pgt_id)
 static Query *
 analyse(const char *text)
 {
-	List	   *raw = raw_parser(text, RAW_PARSE_DEFAULT);
+	List *raw = raw_parser(text, RAW_PARSE_DEFAULT);
 
 	if (list_length(raw) != 1)
 		elog(ERROR, "stored query is not one statement: %s", text);
@@ -191,10 +192,10 @@ char *
 pgt_wire_indexes(const PgtView *view)
 {
 	StringInfoData all;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&all);
-	foreach(lc, view->indexes)
+	foreach (lc, view->indexes)
 		appendStringInfo(&all, "%s;", (const char *) lfirst(lc));
 	return all.data;
 }
@@ -202,7 +203,7 @@ pgt_wire_indexes(const PgtView *view)
 static void
 store_tree(int64 pgt_id, const PgtView *view)
 {
-	PgtRow		row = {0};
+	PgtRow row = {0};
 
 	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1", pgt_id);
 	pgt_row_int8(&row, "pgt_id", pgt_id);
@@ -216,11 +217,12 @@ store_tree(int64 pgt_id, const PgtView *view)
 static char *
 current_text(const PgtStreamTable *st, PgtRewireFrom from)
 {
-	char	   *tree = NULL;
+	char *tree = NULL;
 
 	if (from == PGT_REWIRE_TREE)
 		tree = pgt_catalog_value(psprintf("SELECT tree FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1 AND catalog_version = %d",
-										  CATALOG_VERSION_NO), st->id);
+										  CATALOG_VERSION_NO),
+								 st->id);
 	return tree ? pg_get_querydef(castNode(Query, stringToNode(tree)), false) : st->query;
 }
 
@@ -229,7 +231,7 @@ pgt_rewire_is_stale(int64 pgt_id)
 {
 	PgtStreamTable *st = pgt_st_by_id(pgt_id);
 	PgtCatalogScope scope;
-	bool		stale;
+	bool stale;
 
 	if (st == NULL)
 		return false;
@@ -245,11 +247,11 @@ pgt_rewire_is_stale(int64 pgt_id)
 ArrayType *
 pgt_wire_functions(const PgtView *view)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(view->functions), 1));
-	ListCell   *lc;
-	int			n = 0;
+	Datum *elems = palloc(sizeof(Datum) * Max(list_length(view->functions), 1));
+	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, view->functions)
+	foreach (lc, view->functions)
 		elems[n++] = CStringGetTextDatum(format_procedure_qualified(lfirst_oid(lc)));
 	return construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT);
 }
@@ -257,30 +259,30 @@ pgt_wire_functions(const PgtView *view)
 static ArrayType *
 oid_array(const List *oids)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(oids), 1));
-	ListCell   *lc;
-	int			n = 0;
+	Datum *elems = palloc(sizeof(Datum) * Max(list_length(oids), 1));
+	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, oids)
+	foreach (lc, oids)
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
 	return construct_array(elems, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
 }
 
 /* Everything that CREATE OR REPLACE or ALTER FUNCTION can change and a result can depend on; not owner or grants. */
-#define FUNCTION_HASHES \
+#define FUNCTION_HASHES                                                                                                          \
 	"SELECT pg_catalog.jsonb_object_agg(p.oid::regprocedure::text, pg_catalog.md5(pg_catalog.concat_ws('|', p.prosrc, p.probin," \
-	" p.prosqlbody, p.proargdefaults, p.prolang, p.provolatile, p.proisstrict, p.prorettype, p.proconfig, p.prosecdef," \
-	" a.aggtransfn, a.aggfinalfn, a.agginitval)))::text" \
-	" FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid" \
+	" p.prosqlbody, p.proargdefaults, p.prolang, p.provolatile, p.proisstrict, p.prorettype, p.proconfig, p.prosecdef,"          \
+	" a.aggtransfn, a.aggfinalfn, a.agginitval)))::text"                                                                         \
+	" FROM pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid"                                       \
 	" WHERE p.oid = ANY ($1) AND p.pronamespace <> 'pg_catalog'::regnamespace"
 
 char *
 pgt_wire_function_hashes(const PgtView *view)
 {
 	MemoryContext cxt = CurrentMemoryContext;
-	Oid			type = OIDARRAYOID;
-	Datum		arg = PointerGetDatum(oid_array(view->functions));
-	char	   *result;
+	Oid type = OIDARRAYOID;
+	Datum arg = PointerGetDatum(oid_array(view->functions));
+	char *result;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	SPI_connect();
@@ -297,8 +299,8 @@ pgt_wire_function_hashes(const PgtView *view)
 static int
 compare_ids(const ListCell *a, const ListCell *b)
 {
-	int64		x = *(const int64 *) lfirst(a);
-	int64		y = *(const int64 *) lfirst(b);
+	int64 x = *(const int64 *) lfirst(a);
+	int64 y = *(const int64 *) lfirst(b);
 
 	return x < y ? -1 : x > y;
 }
@@ -306,9 +308,9 @@ compare_ids(const ListCell *a, const ListCell *b)
 static bool
 contains_id(const List *ids, int64 id)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, ids)
+	foreach (lc, ids)
 		if (*(int64 *) lfirst(lc) == id)
 			return true;
 	return false;
@@ -317,19 +319,19 @@ contains_id(const List *ids, int64 id)
 void
 pgt_wire_lock(const List *changed, const List *upstreams)
 {
-	List	   *all = list_copy(changed);
-	ListCell   *lc;
+	List *all = list_copy(changed);
+	ListCell *lc;
 
-	foreach(lc, upstreams)
+	foreach (lc, upstreams)
 	{
 		if (!contains_id(all, *(int64 *) lfirst(lc)))
 			all = lappend(all, lfirst(lc));
 	}
 	/* in the order in which a refresh of several locks them; the lock is that of refresh.c */
 	list_sort(all, compare_ids);
-	foreach(lc, all)
+	foreach (lc, all)
 	{
-		int64		id = *(int64 *) lfirst(lc);
+		int64 id = *(int64 *) lfirst(lc);
 
 		LockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) id, 0,
 						   contains_id(changed, id) ? AccessExclusiveLock : ShareLock);
@@ -340,7 +342,7 @@ pgt_wire_lock(const List *changed, const List *upstreams)
 static List *
 upstreams_of_view(const PgtView *view, List *known)
 {
-	List	   *ids = NIL;
+	List *ids = NIL;
 
 	for (int i = 0; i < view->nsources; i++)
 	{
@@ -353,10 +355,10 @@ upstreams_of_view(const PgtView *view, List *known)
 List *
 pgt_wire_upstreams(int64 pgt_id)
 {
-	List	   *ids = NIL;
-	ListCell   *lc;
+	List *ids = NIL;
+	ListCell *lc;
 
-	foreach(lc, pgt_st_sources(pgt_id))
+	foreach (lc, pgt_st_sources(pgt_id))
 	{
 		PgtStreamTable *upstream = pgt_st_by_relid(lfirst_oid(lc));
 
@@ -375,9 +377,9 @@ pgt_wire_lock_change(int64 pgt_id, const PgtView *view)
 void
 pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 {
-	List	   *old = pgt_st_sources(pgt_id);
-	List	   *new = NIL;
-	List	   *wants = NIL;
+	List *old = pgt_st_sources(pgt_id);
+	List *new = NIL;
+	List *wants = NIL;
 
 	pgt_wire_lock(NIL, upstreams_of_view(view, old));
 	for (int i = 0; i < view->nsources; i++)
@@ -391,7 +393,7 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 		{
 			PgtSourceWant *want = palloc(sizeof(PgtSourceWant));
 
-			*want = (PgtSourceWant) {source->relid, source->attnums, insert_only};
+			*want = (PgtSourceWant){source->relid, source->attnums, insert_only};
 			wants = lappend(wants, want);
 		}
 	}
@@ -405,7 +407,7 @@ pgt_wire(int64 pgt_id, const PgtView *view, bool insert_only)
 bool
 pgt_wire_storage_fits(const PgtStreamTable *st, const PgtView *view)
 {
-	char	   *indexes = pgt_catalog_value("SELECT indexes FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1", st->id);
+	char *indexes = pgt_catalog_value("SELECT indexes FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1", st->id);
 
 	/* without a stored tree (after a restore) the indexes came with the dump */
 	return pgt_storage_matches(st->relid, view) && (indexes == NULL || strcmp(indexes, pgt_wire_indexes(view)) == 0);
@@ -415,14 +417,14 @@ pgt_wire_storage_fits(const PgtStreamTable *st, const PgtView *view)
 List *
 pgt_wire_downstream(Oid relid)
 {
-	List	   *found = NIL;
-	int			next = 0;
+	List *found = NIL;
+	int next = 0;
 
 	for (;;)
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
-		foreach(lc, pgt_st_readers(relid))
+		foreach (lc, pgt_st_readers(relid))
 		{
 			if (!contains_id(found, *(int64 *) lfirst(lc)))
 				found = lappend(found, lfirst(lc));
@@ -451,8 +453,8 @@ static bool
 rewire_one(PgtStreamTable *st, PgtRewireFrom from, const char *reason)
 {
 	PgtOwnerScope scope = pgt_owner_begin(st);
-	PgtView    *view = pgt_wire_compile(current_text(st, from));
-	bool		reshaped = !pgt_wire_storage_fits(st, view);
+	PgtView *view = pgt_wire_compile(current_text(st, from));
+	bool reshaped = !pgt_wire_storage_fits(st, view);
 
 	pgt_wire_check(view, GetUserId());
 	if (reshaped)
@@ -463,10 +465,9 @@ rewire_one(PgtStreamTable *st, PgtRewireFrom from, const char *reason)
 		pgt_storage_remake_buffer(st->id, st->relid);
 	}
 	pgt_storage_create_indexes(st->relid, view);
-	pgt_wire(st->id, view, pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_definitions WHERE pgt_id = $1 AND is_append_only",
-											 st->id) != NULL);
+	pgt_wire(st->id, view, pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_definitions WHERE pgt_id = $1 AND is_append_only", st->id) != NULL);
 	pgt_owner_end(scope);
-	pgt_wire_definition(st, view, (PgtRow) {0});
+	pgt_wire_definition(st, view, (PgtRow){0});
 	if (reason != NULL)
 		pgt_st_mark_reinit(st->id, reason);
 	return reshaped;
@@ -475,7 +476,7 @@ rewire_one(PgtStreamTable *st, PgtRewireFrom from, const char *reason)
 void
 pgt_rewire(int64 pgt_id, PgtRewireFrom from, const char *reason)
 {
-	List	   *todo = list_make1(&pgt_id);
+	List *todo = list_make1(&pgt_id);
 
 	/* readers of a reshaped ST join the end of the list: again no recursion */
 	for (int i = 0; i < list_length(todo); i++)
@@ -508,7 +509,7 @@ pgt_rewire_try(int64 pgt_id, PgtRewireFrom from, const char *reason, char **erro
 	}
 	PG_CATCH();
 	{
-		ErrorData  *edata;
+		ErrorData *edata;
 
 		MemoryContextSwitchTo(cxt);
 		edata = CopyErrorData();

@@ -27,7 +27,7 @@ extern void pgt_wire_check(const PgtView *view, Oid owner);
  */
 extern void pgt_wire_lock(const List *changed, const List *upstreams);
 extern void pgt_wire_lock_change(int64 pgt_id, const PgtView *view); /* an ST that is to have this view */
-extern List *pgt_wire_upstreams(int64 pgt_id);						 /* ids of the STs it reads */
+extern List *pgt_wire_upstreams(int64 pgt_id);                       /* ids of the STs it reads */
 
 /*
  * Write the edges of an ST anew: registers its table sources (locks held to the end of the transaction), makes the buffers of
@@ -55,7 +55,7 @@ extern List *pgt_wire_downstream(Oid relid);
 typedef enum PgtRewireFrom
 {
 	PGT_REWIRE_TREE, /* objects are the same but may have new names or columns: after DDL */
-	PGT_REWIRE_TEXT	 /* objects have the same names but may be others: after a restore, or an upstream's ALTER */
+	PGT_REWIRE_TEXT  /* objects have the same names but may be others: after a restore, or an upstream's ALTER */
 } PgtRewireFrom;
 
 /*

@@ -37,17 +37,43 @@ static const int64_t unit_millis[] = {604800000, 86400000, 3600000, 60000, 1000,
 static const struct
 {
 	const char *word;
-	UnitRank	rank;
-}			unit_words[] = {
-	{"w", RANK_WEEK},		 {"week", RANK_WEEK},		{"weeks", RANK_WEEK},	   {"d", RANK_DAY},
-	{"day", RANK_DAY},		 {"days", RANK_DAY},		{"h", RANK_HOUR},		   {"hr", RANK_HOUR},
-	{"hrs", RANK_HOUR},		 {"hour", RANK_HOUR},		{"hours", RANK_HOUR},	   {"m", RANK_MINUTE},
-	{"min", RANK_MINUTE},	 {"mins", RANK_MINUTE},		{"minute", RANK_MINUTE},   {"minutes", RANK_MINUTE},
-	{"s", RANK_SECOND},		 {"sec", RANK_SECOND},		{"secs", RANK_SECOND},	   {"second", RANK_SECOND},
-	{"seconds", RANK_SECOND}, {"ms", RANK_MILLI},		{"msec", RANK_MILLI},	   {"msecs", RANK_MILLI},
-	{"millisecond", RANK_MILLI}, {"milliseconds", RANK_MILLI}, {"mon", RANK_CALENDAR}, {"mons", RANK_CALENDAR},
-	{"month", RANK_CALENDAR}, {"months", RANK_CALENDAR}, {"y", RANK_CALENDAR},	   {"yr", RANK_CALENDAR},
-	{"yrs", RANK_CALENDAR},	 {"year", RANK_CALENDAR},	{"years", RANK_CALENDAR},
+	UnitRank rank;
+} unit_words[] = {
+	{"w", RANK_WEEK},
+	{"week", RANK_WEEK},
+	{"weeks", RANK_WEEK},
+	{"d", RANK_DAY},
+	{"day", RANK_DAY},
+	{"days", RANK_DAY},
+	{"h", RANK_HOUR},
+	{"hr", RANK_HOUR},
+	{"hrs", RANK_HOUR},
+	{"hour", RANK_HOUR},
+	{"hours", RANK_HOUR},
+	{"m", RANK_MINUTE},
+	{"min", RANK_MINUTE},
+	{"mins", RANK_MINUTE},
+	{"minute", RANK_MINUTE},
+	{"minutes", RANK_MINUTE},
+	{"s", RANK_SECOND},
+	{"sec", RANK_SECOND},
+	{"secs", RANK_SECOND},
+	{"second", RANK_SECOND},
+	{"seconds", RANK_SECOND},
+	{"ms", RANK_MILLI},
+	{"msec", RANK_MILLI},
+	{"msecs", RANK_MILLI},
+	{"millisecond", RANK_MILLI},
+	{"milliseconds", RANK_MILLI},
+	{"mon", RANK_CALENDAR},
+	{"mons", RANK_CALENDAR},
+	{"month", RANK_CALENDAR},
+	{"months", RANK_CALENDAR},
+	{"y", RANK_CALENDAR},
+	{"yr", RANK_CALENDAR},
+	{"yrs", RANK_CALENDAR},
+	{"year", RANK_CALENDAR},
+	{"years", RANK_CALENDAR},
 };
 
 #define NUNITWORDS ((int) (sizeof(unit_words) / sizeof(unit_words[0])))
@@ -55,7 +81,7 @@ static const struct
 bool
 pgt_complain(PgtComplaint *why, const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	va_start(args, format);
 	vsnprintf(why->text, sizeof(why->text), format, args);
@@ -69,8 +95,8 @@ pgt_complain(PgtComplaint *why, const char *format, ...)
 typedef struct Reader
 {
 	const char *at;
-	int64_t		sum;
-	UnitRank	rank;
+	int64_t sum;
+	UnitRank rank;
 	PgtComplaint *why;
 } Reader;
 
@@ -104,8 +130,8 @@ whole_number(Reader *r, int64_t *value, size_t *len)
 static bool
 fraction(Reader *r, int64_t *millionths)
 {
-	size_t		len;
-	int64_t		unit = MILLION;
+	size_t len;
+	int64_t unit = MILLION;
 
 	*millionths = 0;
 	if (*r->at != '.')
@@ -138,7 +164,7 @@ add_amount(Reader *r, int64_t whole, int64_t millionths, UnitRank rank)
 static bool
 unit_word(Reader *r, UnitRank *rank)
 {
-	int			len = 0;
+	int len = 0;
 
 	r->at += strspn(r->at, BLANK);
 	while (isalpha((unsigned char) r->at[len]))
@@ -165,7 +191,7 @@ unit_word(Reader *r, UnitRank *rank)
 static bool
 sixtieths(Reader *r, int64_t *value)
 {
-	size_t		len;
+	size_t len;
 
 	r->at++;
 	if (!whole_number(r, value, &len))
@@ -179,9 +205,9 @@ sixtieths(Reader *r, int64_t *value)
 static bool
 clock_part(Reader *r, int64_t hours, size_t hour_digits)
 {
-	int64_t		minutes;
-	int64_t		seconds = 0;
-	int64_t		millionths = 0;
+	int64_t minutes;
+	int64_t seconds = 0;
+	int64_t millionths = 0;
 
 	if (hour_digits > 4)
 		return longer_than_a_year(r);
@@ -195,17 +221,17 @@ clock_part(Reader *r, int64_t hours, size_t hour_digits)
 	if (*r->at != '\0')
 		return pgt_complain(r->why, "unexpected \"%s\" after hh:mm:ss", r->at);
 	return add_amount(r, hours, 0, RANK_HOUR) && add_amount(r, minutes, 0, RANK_MINUTE) &&
-		add_amount(r, seconds, millionths, RANK_SECOND);
+		   add_amount(r, seconds, millionths, RANK_SECOND);
 }
 
 /* One quantity, or the clock. */
 static bool
 amount(Reader *r)
 {
-	int64_t		whole;
-	int64_t		millionths;
-	size_t		len;
-	UnitRank	rank = RANK_NONE;
+	int64_t whole;
+	int64_t millionths;
+	size_t len;
+	UnitRank rank = RANK_NONE;
 
 	if (!whole_number(r, &whole, &len))
 		return false;
@@ -220,7 +246,7 @@ amount(Reader *r)
 bool
 pgt_duration_check(const char *text, int64_t *millis, PgtComplaint *why)
 {
-	Reader		r = {text + strspn(text, BLANK), 0, RANK_NONE, why};
+	Reader r = {text + strspn(text, BLANK), 0, RANK_NONE, why};
 
 	do
 	{
@@ -241,7 +267,7 @@ pgt_duration_check(const char *text, int64_t *millis, PgtComplaint *why)
 static bool
 is_keyword(const char *text, const char *word)
 {
-	size_t		len = strlen(word);
+	size_t len = strlen(word);
 
 	return strncasecmp(text, word, len) == 0 && text[len + strspn(text + len, BLANK)] == '\0';
 }
@@ -250,7 +276,7 @@ is_keyword(const char *text, const char *word)
 static bool
 meant_as_cron(const char *text)
 {
-	size_t		first = strcspn(text, BLANK);
+	size_t first = strcspn(text, BLANK);
 	const char *second = text + first + strspn(text + first, BLANK);
 
 	if (text[0] == '@')

@@ -21,7 +21,7 @@ typedef enum PgtScheduleKind
 /* Where a complaint goes: what is wrong, without a period at the end. */
 typedef struct PgtComplaint
 {
-	char		text[256];
+	char text[256];
 } PgtComplaint;
 
 /* Classify `text`.  *millis is set for durations, `why` for PGT_SCHEDULE_BAD. */

@@ -16,10 +16,10 @@
 typedef struct Field
 {
 	const char *what;
-	int			low;
-	int			high;
+	int low;
+	int high;
 	const char *names; /* three letters each */
-	int			first; /* value of the first name */
+	int first;         /* value of the first name */
 } Field;
 
 enum
@@ -51,7 +51,7 @@ typedef struct Cursor
 	const Field *field;
 	const char *text; /* the whole field, for complaints */
 	const char *at;
-	uint64_t	values;
+	uint64_t values;
 	PgtComplaint *why;
 } Cursor;
 
@@ -64,7 +64,7 @@ field_complaint(Cursor *c, const char *what)
 static int
 number(Cursor *c)
 {
-	int			value = 0;
+	int value = 0;
 
 	for (; isdigit((unsigned char) *c->at); c->at++)
 	{
@@ -83,7 +83,7 @@ value(Cursor *c, int *result)
 
 	if (isdigit((unsigned char) *c->at))
 	{
-		char		what[64];
+		char what[64];
 
 		*result = number(c);
 		if (*result >= c->field->low && *result <= c->field->high)
@@ -147,9 +147,9 @@ read_field(Cursor *c)
 {
 	for (;; c->at++)
 	{
-		int			from,
-					to,
-					by;
+		int from,
+			to,
+			by;
 
 		if (!range(c, &from, &to) || !step(c, &by))
 			return false;
@@ -190,7 +190,7 @@ nickname(const char *word, PgtComplaint *why)
 static int
 cut(char *text, char **words)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (text += strspn(text, BLANK); *text != '\0'; text += strspn(text, BLANK))
 	{
@@ -207,10 +207,10 @@ cut(char *text, char **words)
 bool
 pgt_cron_check(const char *text, PgtComplaint *why)
 {
-	char		copy[MAX_TEXT];
-	char	   *words[NFIELDS];
-	uint64_t	values[NFIELDS];
-	int			n;
+	char copy[MAX_TEXT];
+	char *words[NFIELDS];
+	uint64_t values[NFIELDS];
+	int n;
 
 	if (strlen(text) >= sizeof(copy))
 		return pgt_complain(why, "cron expression is longer than %d characters", MAX_TEXT - 1);
@@ -222,7 +222,7 @@ pgt_cron_check(const char *text, PgtComplaint *why)
 		return pgt_complain(why, "cron expression has %d field%s, expected 5", n, n == 1 ? "" : "s");
 	for (int i = 0; i < NFIELDS; i++)
 	{
-		Cursor		c = {&fields[i], words[i], words[i], 0, why};
+		Cursor c = {&fields[i], words[i], words[i], 0, why};
 
 		if (!read_field(&c))
 			return false;

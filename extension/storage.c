@@ -48,7 +48,7 @@
 static void
 run_utility(const char *sql)
 {
-	int			rc;
+	int rc;
 
 	SPI_connect();
 	rc = pgt_run_own_ddl(sql);
@@ -61,7 +61,7 @@ run_utility(const char *sql)
 static char *
 qualified_name(Oid relid)
 {
-	char	   *name = get_rel_name(relid);
+	char *name = get_rel_name(relid);
 
 	if (name == NULL)
 		elog(ERROR, "relation %u does not exist", relid);
@@ -71,9 +71,9 @@ qualified_name(Oid relid)
 static char *
 qualified_collation(Oid collation)
 {
-	HeapTuple	tup = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	HeapTuple tup = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
 	Form_pg_collation form;
-	char	   *result;
+	char *result;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for collation %u", collation);
@@ -86,7 +86,7 @@ qualified_collation(Oid collation)
 static void
 append_column(StringInfo sql, const PgtViewColumn *col)
 {
-	Oid			natural = get_typcollation(col->type);
+	Oid natural = get_typcollation(col->type);
 
 	appendStringInfo(sql, "%s %s", quote_identifier(col->name),
 					 format_type_extended(col->type, col->typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
@@ -103,7 +103,7 @@ append_column(StringInfo sql, const PgtViewColumn *col)
 static void
 check_columns(const PgtView *view)
 {
-	int			visible = 0;
+	int visible = 0;
 
 	for (int i = 0; i < view->ncolumns; i++)
 	{
@@ -140,7 +140,7 @@ static void
 depend_on_extension(Oid relid, DependencyType type)
 {
 	ObjectAddress table,
-				extension = extension_address();
+		extension = extension_address();
 
 	ObjectAddressSet(table, RelationRelationId, relid);
 	recordDependencyOn(&table, &extension, type);
@@ -156,7 +156,8 @@ static void
 make_guard(const char *table)
 {
 	run_utility(psprintf("CREATE TRIGGER " GUARD_TRIGGER " BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s"
-						 " FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle._refuse_dml()", table));
+						 " FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle._refuse_dml()",
+						 table));
 }
 
 void
@@ -174,9 +175,9 @@ pgt_storage_protect(Oid relid)
 Oid
 pgt_storage_create(const char *schema, const char *name, const PgtView *view)
 {
-	char	   *table = quote_qualified_identifier(schema, name);
+	char *table = quote_qualified_identifier(schema, name);
 	StringInfoData sql;
-	Oid			relid;
+	Oid relid;
 
 	check_columns(view);
 	initStringInfo(&sql);
@@ -216,15 +217,15 @@ index_statement(const char *pattern, const char *table)
 void
 pgt_storage_create_indexes(Oid relid, const PgtView *view)
 {
-	char	   *table = qualified_name(relid);
-	Relation	rel = relation_open(relid, AccessShareLock);
-	bool		have = RelationGetIndexList(rel) != NIL;
-	ListCell   *lc;
+	char *table = qualified_name(relid);
+	Relation rel = relation_open(relid, AccessShareLock);
+	bool have = RelationGetIndexList(rel) != NIL;
+	ListCell *lc;
 
 	relation_close(rel, NoLock);
 	if (have)
 		return;
-	foreach(lc, view->indexes)
+	foreach (lc, view->indexes)
 		run_utility(index_statement((const char *) lfirst(lc), table));
 }
 
@@ -232,17 +233,17 @@ static bool
 same_column(Form_pg_attribute att, const PgtViewColumn *col)
 {
 	return strcmp(NameStr(att->attname), col->name) == 0 && att->atttypid == col->type && att->atttypmod == col->typmod &&
-		att->attcollation == col->collation;
+		   att->attcollation == col->collation;
 }
 
 /* How many leading columns of the table are those of the view; *live is the number of columns the table has. */
 static int
 common_prefix(Oid relid, const PgtView *view, int *live)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			same = 0;
-	bool		differs = false;
+	Relation rel = relation_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	int same = 0;
+	bool differs = false;
 
 	*live = 0;
 	for (int i = 0; i < desc->natts; i++)
@@ -264,7 +265,7 @@ common_prefix(Oid relid, const PgtView *view, int *live)
 bool
 pgt_storage_matches(Oid relid, const PgtView *view)
 {
-	int			live;
+	int live;
 
 	return common_prefix(relid, view, &live) == view->ncolumns && live == view->ncolumns;
 }
@@ -273,9 +274,9 @@ pgt_storage_matches(Oid relid, const PgtView *view)
 static void
 append_drops(StringInfo sql, Oid relid, int keep)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			seen = 0;
+	Relation rel = relation_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	int seen = 0;
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -290,12 +291,12 @@ append_drops(StringInfo sql, Oid relid, int keep)
 static void
 drop_indexes(Oid relid)
 {
-	Relation	rel = relation_open(relid, AccessExclusiveLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
+	Relation rel = relation_open(relid, AccessExclusiveLock);
+	List *indexes = RelationGetIndexList(rel);
+	ListCell *lc;
 
 	relation_close(rel, NoLock);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 		run_utility(psprintf("DROP INDEX %s", qualified_name(lfirst_oid(lc))));
 }
 
@@ -309,10 +310,10 @@ hint_at_dependents(void *arg)
 void
 pgt_storage_reshape(Oid relid, const PgtView *view)
 {
-	char	   *table = qualified_name(relid);
+	char *table = qualified_name(relid);
 	StringInfoData sql;
-	int			live;
-	int			keep = common_prefix(relid, view, &live);
+	int live;
+	int keep = common_prefix(relid, view, &live);
 
 	check_columns(view);
 	run_utility(psprintf("ALTER TABLE %s DISABLE TRIGGER " GUARD_TRIGGER, table));
@@ -384,8 +385,8 @@ pgt_storage_buffer(int64 pgt_id)
 static char *
 buffer_columns(Oid st_relid)
 {
-	Relation	rel = relation_open(st_relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Relation rel = relation_open(st_relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -407,13 +408,14 @@ buffer_columns(Oid st_relid)
 Oid
 pgt_storage_make_buffer(int64 pgt_id, Oid st_relid)
 {
-	Oid			relid = pgt_storage_buffer(pgt_id);
+	Oid relid = pgt_storage_buffer(pgt_id);
 	PgtCatalogScope scope;
 
 	if (OidIsValid(relid))
 		return relid;
 	scope = pgt_catalog_begin();
 	run_utility(psprintf("CREATE TABLE pgtrickle_changes.st_" INT64_FORMAT " (%s)", pgt_id, buffer_columns(st_relid)));
+	run_utility(psprintf("REVOKE ALL ON pgtrickle_changes.st_" INT64_FORMAT " FROM PUBLIC", pgt_id));
 	relid = pgt_storage_buffer(pgt_id);
 	pgt_storage_add_member(relid);
 	pgt_catalog_end(scope);
@@ -423,7 +425,7 @@ pgt_storage_make_buffer(int64 pgt_id, Oid st_relid)
 void
 pgt_storage_drop_buffer(int64 pgt_id)
 {
-	Oid			relid = pgt_storage_buffer(pgt_id);
+	Oid relid = pgt_storage_buffer(pgt_id);
 
 	if (OidIsValid(relid))
 		pgt_storage_drop_member(relid);

@@ -11,7 +11,7 @@
 #include "view.h"
 
 /* Table in storage column order, hidden columns last, with its guard trigger.  42P07 when the name is taken. */
-extern Oid	pgt_storage_create(const char *schema, const char *name, const PgtView *view);
+extern Oid pgt_storage_create(const char *schema, const char *name, const PgtView *view);
 
 /* The view's indexes that do not exist yet; run after the first load. */
 extern void pgt_storage_create_indexes(Oid relid, const PgtView *view);
@@ -34,8 +34,8 @@ extern void pgt_storage_drop(Oid relid, bool cascade);
  * Buffer pgtrickle_changes.st_<pgt_id>: refresh_no int8, w int4, and the ST's visible columns as c<attnum>.  Exists exactly while
  * other STs read this one.  Logged: the slot cannot resend what a refresh computed.
  */
-extern Oid	pgt_storage_buffer(int64 pgt_id); /* InvalidOid when there is none */
-extern Oid	pgt_storage_make_buffer(int64 pgt_id, Oid st_relid);
+extern Oid pgt_storage_buffer(int64 pgt_id); /* InvalidOid when there is none */
+extern Oid pgt_storage_make_buffer(int64 pgt_id, Oid st_relid);
 extern void pgt_storage_remake_buffer(int64 pgt_id, Oid st_relid); /* if there is one: after the ST's columns changed */
 extern void pgt_storage_drop_buffer(int64 pgt_id);
 

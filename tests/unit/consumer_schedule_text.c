@@ -10,7 +10,7 @@ pgt_consumer_describe(const char *text, char *out, size_t len)
 	static const char *const kinds[] = {
 		[PGT_SCHEDULE_CALCULATED] = "calculated", [PGT_SCHEDULE_CONTINUOUS] = "continuous", [PGT_SCHEDULE_CRON] = "cron"};
 	PgtSchedule schedule;
-	char		err[512] = "no message";
+	char err[512] = "no message";
 
 	if (!pgt_schedule_parse(text, &schedule, err, sizeof(err)))
 		snprintf(out, len, "error %.400s", err);

@@ -22,7 +22,7 @@ describe(const char *text, char *out, size_t len)
 {
 	static const char *const kinds[] = {"error", "calculated", "continuous", "duration", "cron"};
 	PgtComplaint why = {"no message"};
-	int64_t		millis;
+	int64_t millis;
 	PgtScheduleKind kind = pgt_schedule_check(text, &millis, &why);
 
 	if (kind == PGT_SCHEDULE_BAD)
@@ -36,15 +36,15 @@ describe(const char *text, char *out, size_t len)
 static void
 vectors_hold(void **state)
 {
-	FILE	   *f = fopen(VECTORS, "r");
-	char		line[1024];
-	int			n = 0;
+	FILE *f = fopen(VECTORS, "r");
+	char line[1024];
+	int n = 0;
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f) != NULL)
 	{
-		char	   *end;
-		char		got[1024];
+		char *end;
+		char got[1024];
 
 		line[strcspn(line, "\n")] = '\0';
 		if (line[0] != '|')
@@ -64,10 +64,10 @@ vectors_hold(void **state)
 static void
 random_text(char *out, size_t len)
 {
-	static const char *const pieces[] = {"1",  "5",	 "30", "0",	  "59",	 "60",	"7",  "*",	   "/",	 "-",	",",	  ".",	  ":",
-										 " ",  " ",	 " ",  " ",	  "h",	 "m",	"s",  "ms",	   "d",	 "w",	"min",	  "hour", "mon",
-										 "jan", "feb", "sun", "@hourly", "@", "2",	"31", "29", "00", "continuous", "calculated", "y"};
-	int			n = 1 + rand() % 14;
+	static const char *const pieces[] = {"1", "5", "30", "0", "59", "60", "7", "*", "/", "-", ",", ".", ":",
+										 " ", " ", " ", " ", "h", "m", "s", "ms", "d", "w", "min", "hour", "mon",
+										 "jan", "feb", "sun", "@hourly", "@", "2", "31", "29", "00", "continuous", "calculated", "y"};
+	int n = 1 + rand() % 14;
 
 	out[0] = '\0';
 	for (int i = 0; i < n; i++)
@@ -77,14 +77,14 @@ random_text(char *out, size_t len)
 static void
 both_sides_agree(void **state)
 {
-	int			accepted = 0;
+	int accepted = 0;
 
 	srand(20);
 	for (int i = 0; i < 300000; i++)
 	{
-		char		text[256];
-		char		mine[512];
-		char		theirs[512];
+		char text[256];
+		char mine[512];
+		char theirs[512];
 
 		random_text(text, sizeof(text));
 		describe(text, mine, sizeof(mine));
