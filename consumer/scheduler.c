@@ -224,6 +224,14 @@ member_failed(Scheduler *s, const PgtMember *m, int v)
 {
 	int64_t		delay;
 
+	if (strcmp(m->status_after, "DROPPED") == 0)
+	{
+		/* between plan and refresh; the next plan will not name it */
+		pgt_log(PGT_LOG_INFO, PART, "%s has been dropped", m->name);
+		if (v >= 0)
+			pgt_policy_failed(&s->policy, v, RETRY_FIRST_US, false);
+		return;
+	}
 	s->status.failures++;
 	pgt_log_err(PGT_LOG_ERROR, PART, m->name, &m->err);
 	if (v < 0)
@@ -239,11 +247,15 @@ member_failed(Scheduler *s, const PgtMember *m, int v)
 		pgt_log(PGT_LOG_INFO, PART, "%s: next attempt in %.1f s", m->name, (double) delay / 1e6);
 }
 
-/* A lock, the barrier, a connection: nothing is recorded.  Said aloud only when it goes on. */
+/*
+ * A lock, the barrier, a connection: nothing is recorded.  Said aloud only when it goes on.  What may have crashed its backend gets
+ * the longer pauses of a failure, so that it cannot bring the server down again and again.
+ */
 static void
 member_retry(Scheduler *s, const PgtMember *m, int v)
 {
-	int64_t		delay = pgt_backoff(++s->busy[v], BUSY_FIRST_US, BUSY_MAX_US, (uint32_t) rand());
+	int64_t		delay = pgt_backoff(++s->busy[v], m->lost ? RETRY_FIRST_US : BUSY_FIRST_US, m->lost ? RETRY_MAX_US : BUSY_MAX_US,
+									(uint32_t) rand());
 
 	pgt_policy_failed(&s->policy, v, delay, false);
 	pgt_log_err(s->busy[v] % 10 == 3 ? PGT_LOG_WARNING : PGT_LOG_DEBUG, PART, m->name, &m->err);

@@ -456,10 +456,13 @@ static void
 on_probed(void *arg, const PGresult *res, const PgtErr *err)
 {
 	Worker	   *w = arg;
+	PgtErr		innocent;
 
 	if (is_lost(err))
 		return;
-	set_outcome(&w->job->members[w->member], err && !is_transient(err) ? PGT_OUTCOME_FAILED : PGT_OUTCOME_RETRY, err);
+	if (err == NULL)
+		pgt_err_set(&innocent, "PT011", "another stream table of the same transaction could not be begun");
+	set_outcome(&w->job->members[w->member], err && !is_transient(err) ? PGT_OUTCOME_FAILED : PGT_OUTCOME_RETRY, err ? err : &innocent);
 	pgt_conn_query(w->conn, "ROLLBACK", on_probe_rolled_back, w);
 }
 
@@ -521,6 +524,8 @@ on_worker_closed(void *arg, const PgtErr *err)
 
 	if (w->connect_failures++ == 0 || w->job != NULL)
 		pgt_log_err(PGT_LOG_WARNING, PART, w->job ? "connection lost during a refresh" : "refresh connection", err);
+	if (w->state == WORKER_APPLY && w->member < w->job->n)
+		w->job->members[w->member].lost = true;
 	worker_lost(w);
 	if (w->job != NULL)
 	{

@@ -39,6 +39,7 @@ typedef struct PgtMember
 	char		action[16];
 	int64_t		rows_changed;
 	bool		leftover;
+	bool		lost;			/* the connection went while this one was applied: it may be what crashes the backend */
 	double		cost_ms;
 	PgtErr		err;
 	char		status_after[16];	/* FAILED: ACTIVE, SUSPENDED, …; DROPPED; empty: could not be reported */
