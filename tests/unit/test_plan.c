@@ -1,4 +1,4 @@
-/* link: consumer/plan.c consumer/policy.c consumer/schedule.c consumer/cron.c consumer/err.c */
+/* link: consumer/plan.c consumer/policy.c consumer/schedule.c consumer/cron.c consumer/log.c */
 /* libs: -lpq */
 /*
  * test_plan.c - rows of _consumer_plan() into structs, without a server.
