@@ -41,7 +41,7 @@ run_major()
 		read -r ok bad <<< "$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$log" | tail -1)"
 		passed=$((passed + ok))
 		failed=$((failed + bad))
-		[ "$bad" = 0 ] || cp -r "$work/tests/tmp/logs" "$logs/$major" 2> /dev/null
+		[ "$bad" = 0 ] || { rm -rf "${logs:?}/$major"; cp -r "$work/tests/tmp/logs" "$logs/$major"; }
 	fi
 	rm -rf "$work"
 	work=
