@@ -28,6 +28,14 @@
 #define KEEPALIVE_LEN 18
 #define STATUS_LEN 34
 
+/*
+ * From 16 on a walsender can miss the wake-up for WAL that is flushed while it hands us its last frame: it looks at the flush position, sends,
+ * and only then enlists to be woken (condition variables instead of latches; see WalSndWait).  It would sleep until anything else
+ * happens.  A status message is such a thing, so one follows shortly after whatever we received.
+ */
+#define LOST_WAKEUPS_SINCE 160000
+#define NUDGE_US 20000
+
 struct PgtStream
 {
 	PgtLoop *loop;
@@ -41,6 +49,8 @@ struct PgtStream
 	bool started;
 	bool in_turn;
 	bool closed;     /* inside a turn: freed at its end */
+	bool nudging;    /* the status timer is set to NUDGE_US */
+	uint64_t told;   /* received, as of the last status message */
 	uint64_t received;
 	uint64_t applied;
 	uint64_t confirmed;
@@ -64,10 +74,23 @@ send_status(PgtStream *s, bool want_reply)
 	pgt_put64(msg + 17, s->applied);
 	pgt_put64(msg + 25, (uint64_t) ((int64_t) now.tv_sec * 1000000 + now.tv_usec - PG_EPOCH_US));
 	msg[33] = want_reply;
+	s->told = s->received;
+	s->nudging = false;
 	/* a failure shows as a lost connection */
 	if (PQputCopyData(pg, (const char *) msg, STATUS_LEN) == 1)
 		pgt_conn_flush(s->conn);
 	pgt_timer_after(s->loop, &s->status, s->options->status_interval_us);
+}
+
+static void
+nudge_later(PgtStream *s)
+{
+	PGconn *pg = pgt_conn_pg(s->conn);
+
+	if (s->nudging || !s->started || s->received <= s->told || pg == NULL || PQserverVersion(pg) < LOST_WAKEUPS_SINCE)
+		return;
+	s->nudging = true;
+	pgt_timer_after(s->loop, &s->status, s->options->status_interval_us < NUDGE_US ? s->options->status_interval_us : NUDGE_US);
 }
 
 static void
@@ -198,6 +221,8 @@ take_turn(void *arg)
 	s->in_turn = false;
 	if (s->closed)
 		stream_free(s);
+	else
+		nudge_later(s);
 }
 
 void

@@ -78,6 +78,7 @@ pgt_barrier_wait(XLogRecPtr lsn)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pgt_guc_barrier_timeout);
 	XLogRecPtr	applied;
+	int			turns = 0;
 
 	while ((applied = pgt_barrier_progress()) < lsn)
 	{
@@ -89,6 +90,9 @@ pgt_barrier_wait(XLogRecPtr lsn)
 					 errdetail("The consumer has applied changes up to %X/%X, the refresh needs %X/%X.",
 							   LSN_FORMAT_ARGS(applied), LSN_FORMAT_ARGS(lsn)),
 					 errhint("Check that trickle-consumer is running (trickle-consumer --check), or raise pg_trickle.barrier_timeout.")));
+		/* longer than usual: perhaps nobody told the walsender */
+		if (++turns % 8 == 0)
+			pgt_wake_walsenders();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}

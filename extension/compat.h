@@ -20,6 +20,7 @@
 #endif
 #include "access/xlogdefs.h"
 #include "replication/message.h"
+#include "replication/walsender.h"
 #include "storage/lock.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -107,5 +108,17 @@ pgt_finalize_tupdesc(TupleDesc desc)
 #else
 #define pgt_attribute_is_virtual(att) false
 #endif
+
+/*
+ * From 16 on a walsender can miss the wake-up for WAL flushed between its look at the flush position and its enlisting on a condition
+ * variable, and then sleeps until something else happens.  Before, latches left no such gap.
+ */
+static inline void
+pgt_wake_walsenders(void)
+{
+#if PG_VERSION_NUM >= 160000
+	WalSndWakeup(true, true);
+#endif
+}
 
 #endif /* PGT_COMPAT_H */
