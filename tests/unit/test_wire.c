@@ -162,7 +162,7 @@ start(PgtFrame *f, bool lz4)
 }
 
 static void
-stop(PgtFrame *f)
+stop_frame(PgtFrame *f)
 {
 	free(f->buf);
 	free(f->zbuf);
@@ -203,7 +203,7 @@ an_empty_frame_is_nothing(void **state)
 	pgt_frame_row_begin(&f, 1, 1);
 	pgt_frame_row_abort(&f);
 	assert_int_equal(pgt_frame_finish(&f, &out), 0);
-	stop(&f);
+	stop_frame(&f);
 }
 
 static void
@@ -236,7 +236,7 @@ a_transaction_reads_as_written(void **state)
 	assert_int_equal(r.size[8], 9);
 	assert_int_equal(r.raw[r.start[8] + 8], 1);
 	free(r.raw);
-	stop(&f);
+	stop_frame(&f);
 }
 
 static void
@@ -259,7 +259,7 @@ an_aborted_row_leaves_no_trace(void **state)
 	assert_string_equal(r.types, "DD");
 	assert_int_equal(r.len, 2 * (5 + 12 + 9));
 	free(r.raw);
-	stop(&f);
+	stop_frame(&f);
 }
 
 static void
@@ -279,7 +279,7 @@ a_frame_grows_to_one_large_row(void **state)
 	assert_false(pgt_frame_full(&f));
 	finish(&f, &r);
 	free(r.raw);
-	stop(&f);
+	stop_frame(&f);
 }
 
 static void
@@ -311,7 +311,7 @@ compression_is_used_where_it_pays(void **state)
 	assert_true(n == PGT_FRAME_HEADER + 5 + 12 + 60006 && out[4] == 0);
 	read_frame(&r, out, n);
 	free(r.raw);
-	stop(&f);
+	stop_frame(&f);
 }
 
 /* Any sequence of calls gives frames that read back as the rows that were finished, in their order. */
@@ -371,7 +371,7 @@ random_calls_give_readable_frames(void **state)
 			}
 		}
 		assert_int_equal(seen, nexpected);
-		stop(&f);
+		stop_frame(&f);
 	}
 }
 
