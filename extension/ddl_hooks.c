@@ -512,7 +512,7 @@ drop_extension(void)
 	SPI_connect();
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_sources", 0, NULL, NULL, NULL);
 	SPI_finish();
-	pgt_identity_restore(InvalidOid, false);
+	pgt_identity_restore(InvalidOid);
 	name_leftover_identities();
 	pgt_catalog_end(scope);
 }

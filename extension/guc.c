@@ -133,7 +133,7 @@ static const Setting settings[] = {
 		 "Off, such DDL passes and the stream tables that it breaks are suspended."),
 	NUMBER(register_lock_timeout, 0, 0, 60000, GUC_UNIT_MS,
 		   "Longest time the registration of a source waits for one lock before it gives way and tries again.",
-		   "Writers queue behind that wait. 0 means a little less than half of deadlock_timeout, so that a writer is never the victim of a deadlock with a registration."),
+		   "Writers queue behind that wait. 0 means three tenths of deadlock_timeout, so that a writer is never the victim of a deadlock with a registration."),
 	NUMBER(max_retained_wal, 4096, 0, INT_MAX, GUC_UNIT_MB,
 		   "WAL that a stream table may keep the slot from releasing.",
 		   "Beyond it the stream table is marked for a full comparison and no longer holds back the slot. 0 means no limit."),

@@ -43,7 +43,7 @@ extern int pgt_guc_volatile_function_policy; /* PgtVolatilePolicy */
 extern bool pgt_guc_columnar_tracking;
 extern bool pgt_guc_unlogged_buffers;
 extern bool pgt_guc_block_source_ddl;
-extern int pgt_guc_register_lock_timeout; /* ms; 0 = a bit below half of deadlock_timeout */
+extern int pgt_guc_register_lock_timeout; /* ms; 0 = three tenths of deadlock_timeout */
 extern int pgt_guc_max_retained_wal;      /* MB; 0 = no limit */
 
 /* history and alerts */

@@ -184,9 +184,12 @@ read_remembered(Oid root)
 	MemoryContext cxt = CurrentMemoryContext;
 	List *result = NIL;
 
+	PgtCatalogScope scope = pgt_catalog_begin();
+
 	SPI_connect();
-	pgt_catalog_find("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity"
-					 " WHERE root = $1 OR $1 = 0::oid ORDER BY relid",
+	pgt_catalog_find("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity i"
+					 " WHERE root = $1 OR ($1 = 0::oid AND NOT EXISTS (SELECT FROM pgtrickle.pgt_sources s WHERE s.relid = i.root))"
+					 " ORDER BY relid",
 					 OIDOID, ObjectIdGetDatum(root));
 	MemoryContextSwitchTo(cxt);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -202,6 +205,7 @@ read_remembered(Oid root)
 		result = lappend(result, r);
 	}
 	SPI_finish();
+	pgt_catalog_end(scope);
 	return result;
 }
 
@@ -218,18 +222,31 @@ pgt_identity_forget(Oid relid)
 	pgt_catalog_end(scope);
 }
 
-/* Does any registration still rely on FULL of this table? */
-static bool
-still_needed(Oid relid)
+/* A registration that still relies on FULL of this table, or InvalidOid. */
+static Oid
+needed_by(Oid relid)
 {
 	ListCell *lc;
 
 	foreach (lc, pgt_source_roots(relid))
 	{
 		if (!pgt_source_get(lfirst_oid(lc))->insert_only)
-			return true;
+			return lfirst_oid(lc);
 	}
-	return false;
+	return InvalidOid;
+}
+
+void
+pgt_identity_assign(Oid relid, Oid root)
+{
+	Oid types[2] = {OIDOID, OIDOID};
+	Datum values[2] = {ObjectIdGetDatum(relid), ObjectIdGetDatum(root)};
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	pgt_catalog_exec("UPDATE pgtrickle.pgt_source_identity SET root = $2 WHERE relid = $1 AND root <> $2", 2, types, values, NULL);
+	SPI_finish();
+	pgt_catalog_end(scope);
 }
 
 static void
@@ -247,24 +264,22 @@ put_back(const Remembered *r)
 }
 
 void
-pgt_identity_restore(Oid root, bool wait)
+pgt_identity_restore(Oid root)
 {
 	ListCell *lc;
 
 	foreach (lc, read_remembered(root))
 	{
 		Remembered *r = lfirst(lc);
+		bool exists = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid));
+		Oid other = exists ? needed_by(r->relid) : InvalidOid;
 
-		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
+		if (!exists)
 			pgt_identity_forget(r->relid);
-		else if (!still_needed(r->relid))
-		{
-			if (wait)
-				LockRelationOid(r->relid, ShareRowExclusiveLock);
-			else if (!ConditionalLockRelationOid(r->relid, ShareRowExclusiveLock))
-				continue;
-			if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
-				put_back(r);
-		}
+		else if (OidIsValid(other))
+			pgt_identity_assign(r->relid, other);
+		else if (ConditionalLockRelationOid(r->relid, ShareRowExclusiveLock) &&
+				 SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
+			put_back(r);
 	}
 }

@@ -15,8 +15,14 @@ extern bool pgt_identity_covers(Oid leaf, Oid root, List *attnums);
  */
 extern void pgt_identity_require(Oid leaf, const PgtSource *source, bool check_owner);
 
-/* Put back what is remembered for `root` (InvalidOid: for everything) and no other registration needs.  wait: for the locks. */
-extern void pgt_identity_restore(Oid root, bool wait);
+/*
+ * Put back what is remembered for `root` (InvalidOid: for all that are not registered any more) and no other registration needs.
+ * Tables that are busy keep FULL for now.
+ */
+extern void pgt_identity_restore(Oid root);
+
+/* `root` is responsible for relid's identity from now on; InvalidOid: nobody, put it back when possible. */
+extern void pgt_identity_assign(Oid relid, Oid root);
 
 /* The user has set relid's identity himself: nothing to put back. */
 extern void pgt_identity_forget(Oid relid);

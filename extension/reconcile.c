@@ -392,7 +392,11 @@ pgt_reconcile_member(List *sources, Oid member, bool joined)
 		return;
 	/* whose changes belong to whom changes at our commit: nobody may write across it, and the plugin must look again */
 	foreach (m, pgt_source_family(member, ShareRowExclusiveLock))
+	{
 		CacheInvalidateRelcacheByRelid(lfirst_oid(m));
+		if (!joined)
+			pgt_identity_assign(lfirst_oid(m), InvalidOid);
+	}
 	foreach (lc, sources)
 	{
 		Oid source = lfirst_oid(lc);

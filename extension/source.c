@@ -10,7 +10,7 @@
  * he commits, ShareUpdateExclusive to change it, AccessExclusive to release the source or trim its segments.  (2) the family in
  * OID order, or in the order in which its writers turn out to take it.  All locks of one registration share one time limit
  * (register_lock_timeout) and live in a subtransaction: when the time is up they are all given back, writers proceed, and we try
- * again.  With the limit below half of deadlock_timeout a writer is never chosen as the victim of a deadlock with us.
+ * again.  With the limit well below deadlock_timeout a writer is never chosen as the victim of a deadlock with us.
  *
  * Generations come from a sequence and are never used twice for a relation, not even after release: a message that is still on
  * its way can never land in a buffer of another shape.
@@ -397,7 +397,7 @@ pgt_source_try_lock_entry(Oid relid, LOCKMODE mode)
 static int
 lock_budget(void)
 {
-	return pgt_guc_register_lock_timeout > 0 ? pgt_guc_register_lock_timeout : Max(DeadlockTimeout * 2 / 5, 1);
+	return pgt_guc_register_lock_timeout > 0 ? pgt_guc_register_lock_timeout : Max(DeadlockTimeout * 3 / 10, 1);
 }
 
 /* lock_timeout for what is left of the budget, unless the user's own is shorter.  Undone with the caller's GUC level. */
@@ -699,7 +699,7 @@ pgt_source_release(Oid relid)
 	remove_entry(relid);
 	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		invalidate_family(relid);
-	pgt_identity_restore(relid, false);
+	pgt_identity_restore(relid);
 }
 
 void
@@ -707,7 +707,7 @@ pgt_source_forget(Oid relid)
 {
 	pgt_source_lock_entry(relid, AccessExclusiveLock);
 	remove_entry(relid);
-	pgt_identity_restore(relid, false);
+	pgt_identity_restore(relid);
 }
 
 /* ---------- what cannot be a source ---------- */

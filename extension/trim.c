@@ -385,7 +385,7 @@ pgt_consumer_trim(PG_FUNCTION_ARGS)
 		if (st != NULL)
 			trim_st_buffer(st->id, st->relid);
 	}
-	pgt_identity_restore(InvalidOid, false);
+	pgt_identity_restore(InvalidOid);
 	SPI_finish();
 	pgt_catalog_end(scope);
 	PG_RETURN_INT64(removed);

@@ -110,6 +110,26 @@ SELECT relreplident FROM pg_class WHERE oid = 'ddl_rls.foreign_owned'::regclass;
 DROP SCHEMA ddl_rls CASCADE;
 SELECT * FROM ddl.state();
 
+-- Identities of partitions: set on each, on later ones too, put back when nobody needs them any more
+CREATE TABLE ddl.part (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE ddl.part1 PARTITION OF ddl.part FOR VALUES FROM (0) TO (10);
+CREATE TABLE ddl.part2 PARTITION OF ddl.part FOR VALUES FROM (10) TO (20);
+CREATE FUNCTION ddl.identities() RETURNS text LANGUAGE sql AS
+$$ SELECT string_agg(relname || ' ' || relreplident::text, ', ' ORDER BY relname) FROM pg_class WHERE relname ~ '^part.$' AND relnamespace = 'ddl'::regnamespace AND relkind = 'r' $$;
+SELECT pgtrickle.create_stream_table('ddl.of_root', 'SELECT id, v FROM ddl.part', '1d');
+SELECT pgtrickle.create_stream_table('ddl.of_leaf', 'SELECT id, v FROM ddl.part1', '1d');
+CREATE TABLE ddl.part3 PARTITION OF ddl.part FOR VALUES FROM (20) TO (30);
+SELECT ddl.identities();
+ALTER TABLE ddl.part DETACH PARTITION ddl.part2;
+SELECT pgtrickle._consumer_trim() >= 0;
+SELECT ddl.identities();
+SELECT pgtrickle.drop_stream_table('ddl.of_root');
+SELECT ddl.identities();
+SELECT pgtrickle.drop_stream_table('ddl.of_leaf');
+SELECT ddl.identities();
+SELECT count(*) FROM pgtrickle.pgt_source_identity WHERE relid IN ('ddl.part1'::regclass, 'ddl.part2'::regclass, 'ddl.part3'::regclass);
+DROP TABLE ddl.part, ddl.part2;
+
 -- Types
 CREATE TYPE ddl.mood AS ENUM ('sad', 'ok');
 CREATE TYPE ddl.pair AS (a int, m ddl.mood);
