@@ -57,6 +57,7 @@ struct PgtConn
 	bool want_read;
 	int busy;
 	bool broken;     /* a query could not even be sent */
+	PgtErr farewell; /* the server's FATAL on an idle connection, which libpq hands out as a notice; message empty: none */
 	bool doomed;     /* closed by its owner inside a callback */
 };
 
@@ -160,7 +161,10 @@ conn_lost_pg(PgtConn *conn)
 {
 	PgtErr err;
 
-	pgt_err_from_pg(&err, NULL, conn->pg);
+	if (conn->farewell.message[0])
+		err = conn->farewell;
+	else
+		pgt_err_from_pg(&err, NULL, conn->pg);
 	snprintf(err.sqlstate, sizeof(err.sqlstate), "%s", PGT_STATE_CONNECTION);
 	conn_lost(conn, &err);
 }
@@ -408,9 +412,15 @@ on_start(void *arg)
 	rewatch(conn, POLLOUT, on_connecting);
 }
 
+/* notices are for people at a prompt; but a server that ends an idle connection says why in one */
 static void
-quiet_notices(void *arg, const PGresult *res)
+on_notice(void *arg, const PGresult *res)
 {
+	PgtConn *conn = arg;
+	const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+		pgt_err_from_pg(&conn->farewell, res, NULL);
 }
 
 void
@@ -451,7 +461,7 @@ pgt_conn_open(PgtLoop *loop, const PgtOptions *options, PgtConnKind kind, const 
 	conn->loop = loop;
 	conn->pg = PQconnectStartParams(keywords, values, 1);
 	if (conn->pg)
-		PQsetNoticeReceiver(conn->pg, quiet_notices, NULL);
+		PQsetNoticeReceiver(conn->pg, on_notice, conn);
 	pgt_timer_init(&conn->start, on_start, conn);
 	pgt_timer_after(loop, &conn->start, 0);
 	return conn;

@@ -23,6 +23,7 @@
 #include "plugin/wire.h"
 
 #define MESSAGES_PER_TURN 64
+#define PAUSED_STATUS_US 500000
 #define PG_EPOCH_US (INT64_C(946684800) * 1000000) /* 2000-01-01 in Unix time */
 #define XLOGDATA_HEADER 25
 #define KEEPALIVE_LEN 18
@@ -58,6 +59,13 @@ struct PgtStream
 
 /* ---- out ---- */
 
+/* While paused we do not see the server asking whether we live: tell it unasked, whatever wal_sender_timeout is. */
+static int64_t
+status_interval(const PgtStream *s)
+{
+	return s->paused && s->options->status_interval_us > PAUSED_STATUS_US ? PAUSED_STATUS_US : s->options->status_interval_us;
+}
+
 static void
 send_status(PgtStream *s, bool want_reply)
 {
@@ -79,7 +87,7 @@ send_status(PgtStream *s, bool want_reply)
 	/* a failure shows as a lost connection */
 	if (PQputCopyData(pg, (const char *) msg, STATUS_LEN) == 1)
 		pgt_conn_flush(s->conn);
-	pgt_timer_after(s->loop, &s->status, s->options->status_interval_us);
+	pgt_timer_after(s->loop, &s->status, status_interval(s));
 }
 
 static void
@@ -233,7 +241,10 @@ pgt_stream_pause(PgtStream *s, bool pause)
 	s->paused = pause;
 	pgt_conn_copy_both_read(s->conn, !pause);
 	if (pause)
+	{
 		pgt_metric_add(PGT_M_PAUSES, 1);
+		send_status(s, false);
+	}
 	else
 		pgt_timer_after(s->loop, &s->more, 0);
 }
