@@ -35,6 +35,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "ddl.h"
+#include "guc.h"
 #include "storage.h"
 
 #define GUARD_TRIGGER "__pgt_guard"
@@ -223,7 +224,7 @@ pgt_storage_create_indexes(Oid relid, const PgtView *view)
 	ListCell *lc;
 
 	relation_close(rel, NoLock);
-	if (have)
+	if (have || !pgt_guc_auto_index)
 		return;
 	foreach (lc, view->indexes)
 		run_utility(index_statement((const char *) lfirst(lc), table));

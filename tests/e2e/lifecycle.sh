@@ -83,6 +83,13 @@ for i in 1 2 3; do
 	check_sql "round $i: dropped under writers" "SELECT count(*) FROM pgtrickle.pgt_sources" 0
 done
 
+# Without the index that maintenance wants: slower, not wrong.
+q "SET pg_trickle.auto_index = off; SELECT pgtrickle.create_stream_table('bare', 'SELECT u.name, count(*) AS n, sum(t.v) AS s FROM t JOIN u USING (k) GROUP BY u.name', '1s')" > /dev/null 2>&1
+caught_up
+verified bare "without an index"
+check_sql "it is maintained by deltas all the same" "SELECT count(*) > 0 FROM pgtrickle.pgt_refresh_history WHERE action = 'DIFFERENTIAL' AND status = 'COMPLETED' AND pgt_id = (SELECT pgt_id FROM pgtrickle.pgt_definitions WHERE pgt_name = 'bare')" t
+q "SELECT pgtrickle.drop_stream_table('bare')" > /dev/null 2>&1
+
 # Several at once on the same sources, created by sessions that run side by side.
 pids=()
 for i in 1 2 3 4 5 6; do

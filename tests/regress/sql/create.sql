@@ -85,6 +85,12 @@ RESET pg_trickle.sync_load_limit;
 SET client_min_messages = warning;
 SELECT pgt_name, status, is_populated FROM pgtrickle.pgt_stream_tables WHERE pgt_name IN ('after_later', 'large') ORDER BY 1;
 
+-- Without its index an ST is slower to maintain, not wrong.
+SET pg_trickle.auto_index = off;
+SELECT pgtrickle.create_stream_table('bare', 'SELECT customer, sum(amount) AS total FROM orders GROUP BY customer');
+RESET pg_trickle.auto_index;
+SELECT (SELECT count(*) FROM pg_index WHERE indrelid = 'bare'::regclass) AS indexes, differences('bare');
+
 -- Not incremental: AUTO and FULL say so, DIFFERENTIAL is refused.
 SET client_min_messages = notice;
 SELECT pgtrickle.create_stream_table('recent_by_clock', 'SELECT id, day FROM orders WHERE day > now() - interval ''100 years''');
