@@ -14,9 +14,9 @@
 #include "consumer/metrics.h"
 #include "consumer/sqlbuf.h"
 
-#define GATHER_US 200000   /* refreshes ending within this share a round */
+#define GATHER_US 200000 /* refreshes ending within this share a round */
 #define POLL_US 3000000
-#define TRIM_US 2000000    /* no more often than this */
+#define TRIM_US 2000000 /* no more often than this */
 
 struct PgtAcker
 {
@@ -29,17 +29,17 @@ struct PgtAcker
 	PgtConn *control;
 	PgtTimer round;
 	bool round_running;
-	bool round_wanted;   /* something happened while one was running */
-	bool untrimmed;      /* applied or consumed since the last trim */
-	bool consumed;       /* transactions of ours were consumed since the last acknowledgement */
-	bool known;          /* acked was read */
-	uint64_t acked;      /* committed in the database, or the slot's position at the start */
-	uint64_t acking;     /* on its way, 0: none */
+	bool round_wanted; /* something happened while one was running */
+	bool untrimmed;    /* applied or consumed since the last trim */
+	bool consumed;     /* transactions of ours were consumed since the last acknowledgement */
+	bool known;        /* acked was read */
+	uint64_t acked;    /* committed in the database, or the slot's position at the start */
+	uint64_t acking;   /* on its way, 0: none */
 	int64_t acked_at;
 	int64_t trimmed_at;
 	int64_t max_retained; /* bytes; 0: unlimited */
 	uint32_t marked_relid;
-	uint64_t marked_lsn;  /* the span whose stream tables were marked last */
+	uint64_t marked_lsn; /* the span whose stream tables were marked last */
 	void (*drained)(void *arg);
 	void *drained_arg;
 };

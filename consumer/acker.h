@@ -17,9 +17,9 @@ typedef struct PgtAcker PgtAcker;
 typedef struct PgtAckerEvents
 {
 	void (*on_confirmed)(void *arg, uint64_t lsn);
-	uint64_t (*safe_lsn)(void *arg);     /* as pgt_confirm_position() wants it */
+	uint64_t (*safe_lsn)(void *arg); /* as pgt_confirm_position() wants it */
 	uint64_t (*received_lsn)(void *arg);
-	bool (*may_trim)(void *arg);         /* no batch in flight names a segment that may be trimmed */
+	bool (*may_trim)(void *arg);                  /* no batch in flight names a segment that may be trimmed */
 	void (*on_pinned)(void *arg, uint32_t relid); /* this source retains more WAL than a step: its readers should refresh when due */
 } PgtAckerEvents;
 

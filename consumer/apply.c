@@ -45,15 +45,15 @@ struct PgtApply
 	bool started;
 	bool in_xact;
 	bool busy;
-	uint64_t written;   /* value of the progress row */
-	uint64_t target;    /* value being written, 0: none */
-	PgtBatch *batch;    /* in flight */
-	PgtRows **copies;   /* of the batch: what has a segment, in order */
+	uint64_t written; /* value of the progress row */
+	uint64_t target;  /* value being written, 0: none */
+	PgtBatch *batch;  /* in flight */
+	PgtRows **copies; /* of the batch: what has a segment, in order */
 	int ncopies;
-	int which;          /* COPY being fed */
+	int which; /* COPY being fed */
 	CopyStage stage;
 	const PgtBlock *block;
-	int64_t since;      /* when the work in flight began */
+	int64_t since; /* when the work in flight began */
 	PgtSql sql;
 };
 

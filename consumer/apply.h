@@ -32,8 +32,8 @@ extern void pgt_apply_start(PgtApply *a, uint64_t applied_lsn);
 
 extern bool pgt_apply_is_free(const PgtApply *a);
 extern bool pgt_apply_in_transaction(const PgtApply *a);
-extern size_t pgt_apply_bytes(const PgtApply *a);         /* of the batch in flight */
-extern int64_t pgt_apply_received_us(const PgtApply *a);  /* its received_us, 0 without one */
+extern size_t pgt_apply_bytes(const PgtApply *a);        /* of the batch in flight */
+extern int64_t pgt_apply_received_us(const PgtApply *a); /* its received_us, 0 without one */
 
 /* takes the batch over; lsn is the progress to write when it is complete.  Every generation in it must be in segments. */
 extern void pgt_apply_batch(PgtApply *a, PgtBatch *batch, uint64_t lsn);

@@ -36,10 +36,10 @@ typedef struct PgtBatch
 	PgtRows *rows; /* one per (relid, gen), in order of arrival */
 	int nrows;
 	int capacity;
-	int *index;    /* hash: position in rows + 1 */
+	int *index; /* hash: position in rows + 1 */
 	int index_size;
 	size_t bytes;
-	int ntxns;     /* commits inside */
+	int ntxns; /* commits inside */
 	bool complete;
 	uint64_t end_lsn;    /* of the last commit */
 	int64_t received_us; /* when the first row came */

@@ -21,7 +21,7 @@
 #include "consumer/sqlbuf.h"
 
 #define SMALL_XACT_ROWS 10000 /* applied in a few milliseconds: a refresh need not wait for that to begin */
-#define AGE_FACTOR 8 /* under a steady stream a flush waits this many idle times at most */
+#define AGE_FACTOR 8          /* under a steady stream a flush waits this many idle times at most */
 #define LONG_APPLY_US 5000000
 
 /* a small set of source relids */
@@ -53,10 +53,10 @@ struct PgtCapture
 	PgtBatch *gather;
 	PgtTimer flush;
 	bool flush_due;
-	bool loading;        /* asking for segments */
-	bool skipping;       /* until a transaction ends beyond applied */
-	bool discard;        /* what apply has begun was applied before: roll it back */
-	bool sync_wanted;    /* a barrier asked for the progress row */
+	bool loading;     /* asking for segments */
+	bool skipping;    /* until a transaction ends beyond applied */
+	bool discard;     /* what apply has begun was applied before: roll it back */
+	bool sync_wanted; /* a barrier asked for the progress row */
 	bool in_xact;
 	uint64_t xid;
 	uint64_t xact_rows;
@@ -65,8 +65,8 @@ struct PgtCapture
 	int64_t last_frame;
 	uint64_t seen;
 	uint64_t applied;
-	RelidSet xact_relids;  /* of the transaction being received */
-	RelidSet touched;      /* handed to apply and not reported yet */
+	RelidSet xact_relids; /* of the transaction being received */
+	RelidSet touched;     /* handed to apply and not reported yet */
 	Quarantine *quarantine;
 	int nquarantine;
 };

@@ -40,7 +40,7 @@ extern void pgt_capture_keepalive(PgtCapture *c, uint64_t wal_end);
 /* this source's rows cannot be applied: from now on each of its transactions leaves one marker row instead */
 extern void pgt_capture_quarantine(PgtCapture *c, uint32_t relid, uint32_t gen);
 
-extern void pgt_capture_flush(PgtCapture *c);          /* now, without waiting for company */
+extern void pgt_capture_flush(PgtCapture *c);            /* now, without waiting for company */
 extern bool pgt_capture_is_drained(const PgtCapture *c); /* everything received is applied */
 extern uint64_t pgt_capture_applied(const PgtCapture *c);
 extern uint64_t pgt_capture_safe(const PgtCapture *c); /* received in this session and applied: the confirm rule may start from here */

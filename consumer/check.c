@@ -228,7 +228,9 @@ run_check(PGconn *pg, const PgtOptions *o, const Check *check, FILE *out)
 	else
 	{
 		ok = strcmp(PQgetvalue(res, 0, 0), "t") == 0;
-		fprintf(out, "%-8s %s: %s\n", ok ? "ok" : check->level == CHECK_MUST ? "FAIL" : "WARNING", check->name, PQgetvalue(res, 0, 1));
+		fprintf(out, "%-8s %s: %s\n", ok ? "ok" : check->level == CHECK_MUST ? "FAIL"
+																			 : "WARNING",
+				check->name, PQgetvalue(res, 0, 1));
 	}
 	if (!ok)
 		fprintf(out, "         fix: %s\n", check->fix);

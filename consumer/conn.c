@@ -36,7 +36,7 @@ typedef struct Query
 	PgtCopySource source;
 	void *source_arg;
 	bool copying;
-	int copies;      /* COPYs begun so far */
+	int copies; /* COPYs begun so far */
 	PGresult *last;
 	bool failed;
 } Query;
@@ -47,11 +47,11 @@ struct PgtConn
 	PGconn *pg;
 	PgtWatch *watch;
 	int watched_fd;
-	PgtTimer start;  /* reports an immediate failure from the loop, never from inside a call of the owner */
+	PgtTimer start; /* reports an immediate failure from the loop, never from inside a call of the owner */
 	ConnState state;
 	PgtConnEvents events;
 	void *arg;
-	Query *head;     /* the running one, if running */
+	Query *head; /* the running one, if running */
 	Query *tail;
 	bool running;
 	bool want_read;
@@ -266,7 +266,7 @@ take_result(PgtConn *conn, Query *q)
 			PQclear(q->last);
 		q->last = res;
 		q->failed = status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_COPY_BOTH &&
-				   status != PGRES_EMPTY_QUERY;
+					status != PGRES_EMPTY_QUERY;
 	}
 	else
 		PQclear(res);

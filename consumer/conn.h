@@ -20,10 +20,10 @@ typedef struct PgtConn PgtConn;
 
 typedef struct PgtConnEvents
 {
-	void (*on_ready)(void *arg);                      /* connected; queries may also be queued before */
-	void (*on_closed)(void *arg, const PgtErr *err);  /* never connected, or lost; call pgt_conn_close() in it or later */
-	void (*on_notify)(void *arg, const PGnotify *n);  /* may be NULL */
-	void (*on_copy_both)(void *arg);                  /* replication: something can be read or written; may be NULL */
+	void (*on_ready)(void *arg);                     /* connected; queries may also be queued before */
+	void (*on_closed)(void *arg, const PgtErr *err); /* never connected, or lost; call pgt_conn_close() in it or later */
+	void (*on_notify)(void *arg, const PGnotify *n); /* may be NULL */
+	void (*on_copy_both)(void *arg);                 /* replication: something can be read or written; may be NULL */
 } PgtConnEvents;
 
 /* res is NULL exactly when err is not; both belong to the connection and end with the callback */

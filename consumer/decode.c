@@ -14,8 +14,8 @@
 
 #include "plugin/wire.h"
 
-#define FIXED_FIELDS 3     /* xid, op, changed_columns */
-#define MAX_COLUMNS 1600   /* PostgreSQL's limit */
+#define FIXED_FIELDS 3   /* xid, op, changed_columns */
+#define MAX_COLUMNS 1600 /* PostgreSQL's limit */
 #define LZ4_MAX_RATIO 255
 #define XID_FIELD_LEN 8
 

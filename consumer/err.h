@@ -19,13 +19,13 @@ typedef struct PgtErr
 } PgtErr;
 
 /* our own conditions, in SQLSTATE's form; the class PT is no one else's */
-#define PGT_STATE_USAGE "PT001"       /* bad option or configuration file */
-#define PGT_STATE_CONNECTION "PT002"  /* connection lost or not made */
-#define PGT_STATE_PROTOCOL "PT003"    /* a frame that cannot be what the plugin sent */
+#define PGT_STATE_USAGE "PT001"      /* bad option or configuration file */
+#define PGT_STATE_CONNECTION "PT002" /* connection lost or not made */
+#define PGT_STATE_PROTOCOL "PT003"   /* a frame that cannot be what the plugin sent */
 #define PGT_STATE_SYNC_STANDBY "PT004"
-#define PGT_STATE_FENCED "PT005"      /* progress was moved by another consumer */
+#define PGT_STATE_FENCED "PT005" /* progress was moved by another consumer */
 #define PGT_STATE_NO_EXTENSION "PT006"
-#define PGT_STATE_LOCKED "PT007"      /* another consumer holds the slot */
+#define PGT_STATE_LOCKED "PT007" /* another consumer holds the slot */
 #define PGT_STATE_INTERNAL "PT009"
 
 typedef enum PgtExit
@@ -33,9 +33,9 @@ typedef enum PgtExit
 	PGT_EXIT_OK = 0,
 	PGT_EXIT_USAGE = 1,
 	PGT_EXIT_CONNECT = 2,
-	PGT_EXIT_CHECK = 3,        /* a precondition does not hold; --check says which */
+	PGT_EXIT_CHECK = 3, /* a precondition does not hold; --check says which */
 	PGT_EXIT_SYNC_STANDBY = 4,
-	PGT_EXIT_SLOT = 5,         /* the slot cannot be created, dropped or used */
+	PGT_EXIT_SLOT = 5, /* the slot cannot be created, dropped or used */
 	PGT_EXIT_INTERNAL = 6
 } PgtExit;
 

@@ -17,17 +17,17 @@ typedef enum OptKind
 {
 	OPT_FLAG,
 	OPT_TEXT,
-	OPT_NAME,  /* text of at most 63 bytes */
+	OPT_NAME, /* text of at most 63 bytes */
 	OPT_INT,
-	OPT_SIZE,  /* bytes; kB, MB, GB */
-	OPT_TIME,  /* microseconds; us, ms, s, min */
+	OPT_SIZE, /* bytes; kB, MB, GB */
+	OPT_TIME, /* microseconds; us, ms, s, min */
 	OPT_CHOICE
 } OptKind;
 
 typedef enum OptFlags
 {
-	OPT_RELOAD = 1,   /* SIGHUP takes it over */
-	OPT_CLI_ONLY = 2  /* an action: no environment, no file */
+	OPT_RELOAD = 1,  /* SIGHUP takes it over */
+	OPT_CLI_ONLY = 2 /* an action: no environment, no file */
 } OptFlags;
 
 typedef struct OptDef
@@ -214,7 +214,8 @@ assign(PgtOptions *o, const OptDef *def, const char *text, const char *place, Pg
 		case OPT_INT:
 		case OPT_SIZE:
 		case OPT_TIME:
-			ok = parse_number(text, def->kind == OPT_SIZE ? size_units : def->kind == OPT_TIME ? time_units : no_units,
+			ok = parse_number(text, def->kind == OPT_SIZE ? size_units : def->kind == OPT_TIME ? time_units
+																							   : no_units,
 							  def->kind != OPT_TIME, &number) &&
 				 number >= def->min && number <= def->max;
 			if (ok)
@@ -450,8 +451,7 @@ check_combination(const PgtOptions *o, PgtErr *err)
 		pgt_err_set(err, PGT_STATE_USAGE, "invalid slot name \"%s\"", o->slot);
 	else
 		return true;
-	pgt_err_hint(err, "%s", o->slot[0] ? "Slot names consist of lower-case letters, digits and underscores; see --help."
-									   : "Name it with --slot; see --help.");
+	pgt_err_hint(err, "%s", o->slot[0] ? "Slot names consist of lower-case letters, digits and underscores; see --help." : "Name it with --slot; see --help.");
 	return false;
 }
 
@@ -535,7 +535,9 @@ pgt_options_help(FILE *out)
 		if (d->section)
 			fprintf(out, "\n%s:\n", d->section);
 		snprintf(left, sizeof(left), "%c%c%s --%s%s%s%s", d->letter ? '-' : ' ', d->letter ? d->letter : ' ', d->letter ? "," : " ",
-				 d->name, d->kind == OPT_FLAG ? "" : "=", d->kind == OPT_FLAG ? "" : d->choices ? d->choices : "VALUE", "");
+				 d->name, d->kind == OPT_FLAG ? "" : "=", d->kind == OPT_FLAG ? "" : d->choices ? d->choices
+																								: "VALUE",
+				 "");
 		fprintf(out, "  %-34s %s", left, d->help);
 		if (d->kind != OPT_FLAG && d->fallback[0])
 			fprintf(out, " (default %s)", d->fallback);

@@ -37,20 +37,20 @@ typedef struct PgtOptions
 	char config[PGT_OPT_TEXT];
 
 	/* capture and apply */
-	int64_t apply_memory;    /* bytes */
+	int64_t apply_memory; /* bytes */
 	int64_t flush_bytes;
 	int64_t flush_idle_us;
 	int64_t segment_size;
 	int64_t ack_bytes;
 	int64_t ack_interval_us;
 	int64_t status_interval_us;
-	int64_t linger_ms;       /* passed to the plugin; < 0: the plugin's default */
+	int64_t linger_ms; /* passed to the plugin; < 0: the plugin's default */
 	char compression[16];
 	int64_t reconnect_max_us;
 
 	/* refreshes */
 	int64_t workers;
-	int64_t barrier_lag_us;  /* do not start a refresh while apply is further behind than this */
+	int64_t barrier_lag_us; /* do not start a refresh while apply is further behind than this */
 
 	/* watching */
 	char http[PGT_OPT_TEXT]; /* [address:]port; empty: no listener */

@@ -16,8 +16,8 @@ typedef struct PgtSegment
 	uint32_t relid;
 	uint32_t gen;
 	int64_t segno;
-	int64_t bytes;  /* estimate */
-	int nsegments;  /* of this source, as of the last load */
+	int64_t bytes; /* estimate */
+	int nsegments; /* of this source, as of the last load */
 	bool missing;
 	bool rotating;
 	char relname[64];

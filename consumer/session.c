@@ -57,8 +57,8 @@ struct PgtSession
 	PgtCapture *capture;
 	PgtAcker *acker;
 	PgtRetry retry;
-	PgtTimer again;  /* reconnect */
-	PgtTimer lock;   /* try the lock again */
+	PgtTimer again; /* reconnect */
+	PgtTimer lock;  /* try the lock again */
 	PgtTimer watch;
 	bool ever_attached;
 	bool told_waiting;
@@ -81,10 +81,18 @@ static const struct
 	const char *sqlstate;
 	PgtExit code;
 } permanent[] = {
-	{"28000", PGT_EXIT_CONNECT}, {"28P01", PGT_EXIT_CONNECT}, {"3D000", PGT_EXIT_CONNECT},
-	{"42704", PGT_EXIT_SLOT},    {"55000", PGT_EXIT_SLOT},    {"42501", PGT_EXIT_CHECK},
-	{"42883", PGT_EXIT_CHECK},   {"3F000", PGT_EXIT_CHECK},   {"42P01", PGT_EXIT_CHECK},
-	{"0A000", PGT_EXIT_CHECK},   {"22023", PGT_EXIT_CHECK},   {PGT_STATE_NO_EXTENSION, PGT_EXIT_CHECK},
+	{"28000", PGT_EXIT_CONNECT},
+	{"28P01", PGT_EXIT_CONNECT},
+	{"3D000", PGT_EXIT_CONNECT},
+	{"42704", PGT_EXIT_SLOT},
+	{"55000", PGT_EXIT_SLOT},
+	{"42501", PGT_EXIT_CHECK},
+	{"42883", PGT_EXIT_CHECK},
+	{"3F000", PGT_EXIT_CHECK},
+	{"42P01", PGT_EXIT_CHECK},
+	{"0A000", PGT_EXIT_CHECK},
+	{"22023", PGT_EXIT_CHECK},
+	{PGT_STATE_NO_EXTENSION, PGT_EXIT_CHECK},
 	{PGT_STATE_SYNC_STANDBY, PGT_EXIT_SYNC_STANDBY},
 };
 

@@ -44,14 +44,14 @@ struct PgtStream
 	PgtConn *conn;
 	PgtStreamEvents events;
 	void *arg;
-	PgtTimer more;   /* go on reading what libpq already has */
+	PgtTimer more; /* go on reading what libpq already has */
 	PgtTimer status;
 	bool paused;
 	bool started;
 	bool in_turn;
-	bool closed;     /* inside a turn: freed at its end */
-	bool nudging;    /* the status timer is set to NUDGE_US */
-	uint64_t told;   /* received, as of the last status message */
+	bool closed;   /* inside a turn: freed at its end */
+	bool nudging;  /* the status timer is set to NUDGE_US */
+	uint64_t told; /* received, as of the last status message */
 	uint64_t received;
 	uint64_t applied;
 	uint64_t confirmed;

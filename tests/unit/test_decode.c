@@ -232,8 +232,8 @@ static void
 refuses_what_breaks_the_order(void **state)
 {
 	assert_true(PAYLOAD(BEGIN_1, RELATION_1_1, DATA_HEAD(35, 1), ROW_1));
-	assert_false(PAYLOAD(RELATION_1_1, DATA_HEAD(35, 1), ROW_1));            /* no begin */
-	assert_false(PAYLOAD(BEGIN_1, DATA_HEAD(35, 1), ROW_1));                 /* no relation */
+	assert_false(PAYLOAD(RELATION_1_1, DATA_HEAD(35, 1), ROW_1)); /* no begin */
+	assert_false(PAYLOAD(BEGIN_1, DATA_HEAD(35, 1), ROW_1));      /* no relation */
 	assert_false(PAYLOAD(BEGIN_1, BEGIN_1));
 	assert_false(PAYLOAD(BEGIN_1, 'S', 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0)); /* barrier inside */
 	assert_false(PAYLOAD('Z', 0, 0, 0, 0));
@@ -262,10 +262,10 @@ static void
 refuses_bad_relations(void **state)
 {
 	assert_true(PAYLOAD(RELATION_1_1));
-	assert_false(PAYLOAD('R', 0, 0, 0, 15, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b'));                /* no end of the name */
-	assert_false(PAYLOAD('R', 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b', 0, 0));          /* more than that */
-	assert_false(PAYLOAD('R', 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 255, 255, 'a', 0, 'b', 0));         /* 65535 columns */
-	assert_false(PAYLOAD('R', 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b', 0));             /* relation 0 */
+	assert_false(PAYLOAD('R', 0, 0, 0, 15, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b'));        /* no end of the name */
+	assert_false(PAYLOAD('R', 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b', 0, 0));  /* more than that */
+	assert_false(PAYLOAD('R', 0, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 255, 255, 'a', 0, 'b', 0)); /* 65535 columns */
+	assert_false(PAYLOAD('R', 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 'a', 0, 'b', 0));     /* relation 0 */
 }
 
 static void

@@ -87,8 +87,8 @@ units_and_limits(void **state)
 	assert_int_equal(o.ack_interval_us, 120000000);
 	assert_int_equal(o.segment_size, 1 << 30);
 	assert_true(PARSE("-S", "s", "--flush-idle=0"));
-	assert_false(PARSE("-S", "s", "--flush-idle=10"));      /* a time needs a unit */
-	assert_false(PARSE("-S", "s", "--flush-bytes=1"));      /* below its minimum */
+	assert_false(PARSE("-S", "s", "--flush-idle=10")); /* a time needs a unit */
+	assert_false(PARSE("-S", "s", "--flush-bytes=1")); /* below its minimum */
 	assert_false(PARSE("-S", "s", "--flush-bytes=99999999999GB"));
 	assert_false(PARSE("-S", "s", "--workers=0"));
 	assert_false(PARSE("-S", "s", "--workers=2x"));
