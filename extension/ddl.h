@@ -46,8 +46,15 @@ extern void pgt_source_event(Oid source, const char *kind, const char *detail);
  */
 extern void pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity);
 
+typedef enum PgtMembership
+{
+	PGT_MEMBER_BORN,   /* created as a member, empty: all it will ever hold is captured */
+	PGT_MEMBER_JOINED, /* with its rows */
+	PGT_MEMBER_LEFT
+} PgtMembership;
+
 /* `member` (with its descendants) has joined or left the families of the registered relations `sources`. */
-extern void pgt_reconcile_member(List *sources, Oid member, bool joined);
+extern void pgt_reconcile_member(List *sources, Oid member, PgtMembership how);
 
 /* An index went: some identity may have gone with it. */
 extern void pgt_reconcile_identities(void);

@@ -220,17 +220,17 @@ membership_changes(const Command *c)
 		switch (cmd->subtype)
 		{
 			case AT_AttachPartition:
-				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), true);
+				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), PGT_MEMBER_JOINED);
 				break;
 			case AT_DetachPartition:
 			case AT_DetachPartitionFinalize:
-				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), false);
+				pgt_reconcile_member(pgt_source_roots(c->objid), other_table(cmd), PGT_MEMBER_LEFT);
 				break;
 			case AT_AddInherit:
-				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, true);
+				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, PGT_MEMBER_JOINED);
 				break;
 			case AT_DropInherit:
-				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, false);
+				pgt_reconcile_member(pgt_source_roots(other_table(cmd)), c->objid, PGT_MEMBER_LEFT);
 				break;
 			default:
 				break;
@@ -257,7 +257,7 @@ created_table(const Command *c)
 	List *roots = pgt_source_roots(c->objid);
 
 	if (roots != NIL)
-		pgt_reconcile_member(roots, c->objid, true);
+		pgt_reconcile_member(roots, c->objid, PGT_MEMBER_BORN);
 }
 
 /* Does the command give something a new name, which queries mention by name? */

@@ -383,7 +383,7 @@ pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity)
 }
 
 void
-pgt_reconcile_member(List *sources, Oid member, bool joined)
+pgt_reconcile_member(List *sources, Oid member, PgtMembership how)
 {
 	ListCell *lc;
 	ListCell *m;
@@ -394,14 +394,14 @@ pgt_reconcile_member(List *sources, Oid member, bool joined)
 	foreach (m, pgt_source_family(member, ShareRowExclusiveLock))
 	{
 		CacheInvalidateRelcacheByRelid(lfirst_oid(m));
-		if (!joined)
+		if (how == PGT_MEMBER_LEFT)
 			pgt_identity_assign(lfirst_oid(m), InvalidOid);
 	}
 	foreach (lc, sources)
 	{
 		Oid source = lfirst_oid(lc);
 
-		if (joined)
+		if (how != PGT_MEMBER_LEFT)
 		{
 			foreach (m, pgt_source_family(member, NoLock))
 			{
@@ -414,8 +414,11 @@ pgt_reconcile_member(List *sources, Oid member, bool joined)
 			}
 			check_identity(pgt_source_get(source), member, false);
 		}
-		pgt_source_event(source, joined ? "attach" : "detach",
-						 psprintf("%s %s %s", get_rel_name(member), joined ? "joined" : "left", get_rel_name(source)));
+		if (how == PGT_MEMBER_BORN)
+			pgt_source_event(source, PGT_EVENT_BORN, psprintf("%u", member));
+		else
+			pgt_source_event(source, how == PGT_MEMBER_JOINED ? "attach" : "detach",
+							 psprintf("%s %s %s", get_rel_name(member), how == PGT_MEMBER_JOINED ? "joined" : "left", get_rel_name(source)));
 	}
 }
 

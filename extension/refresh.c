@@ -261,7 +261,8 @@ ddl_between(Oid relid, const PgtFrontier *from, const PgtFrontier *to)
 		uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(tuple, desc, 1, &isnull)));
 		char	   *detail = SPI_getvalue(tuple, desc, 3);
 
-		if (pgt_frontier_sees(to, xid) && !pgt_frontier_sees(from, xid))
+		if (pgt_frontier_sees(to, xid) && !pgt_frontier_sees(from, xid) &&
+			strcmp(SPI_getvalue(tuple, desc, 2), PGT_EVENT_BORN) != 0)
 			return psprintf("%s%s%s", SPI_getvalue(tuple, desc, 2), detail ? ": " : "", detail ? detail : "");
 	}
 	return NULL;
@@ -282,7 +283,7 @@ collect_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontier *new)
 		r->diff_reason = "no frontier";
 	else if (old->snapshot->xmax > context->frontier->xmax)
 		r->diff_reason = "frontier lies in the future of this server";
-	else if (!equal(old->leaves, new->leaves))
+	else if (!equal(old->leaves, new->leaves) && !pgt_source_leaves_grew(source->relid, old->leaves, new->leaves))
 		r->diff_reason = "partitions or children of a source changed";
 	else
 		r->diff_reason = ddl_between(source->relid, old->snapshot, context->frontier);

@@ -144,6 +144,37 @@ pgt_source_roots(Oid relid)
 	return roots;
 }
 
+static bool
+was_born_here(Oid source, Oid leaf)
+{
+	bool born = false;
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	pgt_catalog_find("SELECT detail FROM pgtrickle.pgt_source_events WHERE source_relid = $1 AND kind = '" PGT_EVENT_BORN "'",
+					 OIDOID, ObjectIdGetDatum(source));
+	for (uint64 i = 0; i < SPI_processed && !born; i++)
+		born = strtoul(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), NULL, 10) == leaf;
+	SPI_finish();
+	pgt_catalog_end(scope);
+	return born;
+}
+
+bool
+pgt_source_leaves_grew(Oid source, List *old, List *new)
+{
+	ListCell *lc;
+
+	if (list_difference_oid(old, new) != NIL)
+		return false;
+	foreach (lc, list_difference_oid(new, old))
+	{
+		if (!was_born_here(source, lfirst_oid(lc)))
+			return false;
+	}
+	return true;
+}
+
 /* ---------- what a column travels as ---------- */
 
 /* Can every value of this type be sent?  array_send and record_send fail on members that have no typsend. */

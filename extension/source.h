@@ -52,6 +52,13 @@ extern List *pgt_source_family(Oid relid, LOCKMODE lockmode);
 /* Storage-bearing members of the family, sorted: what a frontier row records as `leaves`. */
 extern List *pgt_source_leaves(Oid relid);
 
+/*
+ * Do these two sets of leaves of a source differ by nothing but partitions or children that were created empty, of which every row has
+ * been captured?  Told by the events of this kind (detail: the member's OID).
+ */
+#define PGT_EVENT_BORN "born"
+extern bool pgt_source_leaves_grew(Oid source, List *old, List *new);
+
 /* Registered relations among relid and its ancestors, sorted. */
 extern List *pgt_source_roots(Oid relid);
 
