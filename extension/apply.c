@@ -185,25 +185,26 @@ key_join(PgtStore *store)
 	return s.len == 0 ? "true" : s.data;
 }
 
-/* Columns first+1..last have equal images in c and o. */
+/* Columns first+1..last have equal images in c and o; columns that may be not known count only when `lazy`. */
 static char *
-unchanged(PgtStore *store, int first, int last)
+unchanged(PgtStore *store, int first, int last, bool lazy)
 {
 	StringInfoData s;
 
 	initStringInfo(&s);
 	for (int i = first; i < last; i++)
-		appendStringInfo(&s, "%s%s", s.len > 0 ? " AND " : "",
-						 same_image(&store->cols[i], psprintf("c.c%d", i + 1), psprintf("c.o%d", i + 1)));
+		if (lazy || !pgt_store_is_lazy(store, i + 1))
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " AND " : "",
+							 same_image(&store->cols[i], psprintf("c.c%d", i + 1), psprintf("c.o%d", i + 1)));
 	return s.len == 0 ? "true" : s.data;
 }
 
 char *
-pgt_changed_rows(PgtStore *store, const char *rows)
+pgt_changed_rows(PgtStore *store, const char *rows, bool lazy)
 {
 	return psprintf("SELECT * FROM (SELECT c.*, (%s) IS NOT TRUE AS vis, (%s) IS NOT TRUE AS hid FROM (%s) c) c "
 					"WHERE c.op <> 'u'::\"char\" OR c.vis OR c.hid",
-					unchanged(store, 0, store->nvisible), unchanged(store, store->nvisible, store->ncols), rows);
+					unchanged(store, 0, store->nvisible, true), unchanged(store, store->nvisible, store->ncols, lazy), rows);
 }
 
 char *
@@ -211,7 +212,7 @@ pgt_change_set(PgtStore *store, const char *n, const char *o)
 {
 	return pgt_changed_rows(store, psprintf("SELECT CASE WHEN o.tid IS NULL THEN 'i' WHEN n.present IS NULL THEN 'd' ELSE 'u' END::\"char\" AS op, "
 											"o.tid, %s, %s FROM (SELECT n.*, true AS present FROM %s n) n FULL JOIN %s o ON %s",
-											numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store)));
+											numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store)), false);
 }
 
 char *

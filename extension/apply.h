@@ -22,7 +22,7 @@ extern List *pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const cha
 extern char *pgt_change_set(PgtStore *store, const char *n, const char *o);
 
 /* The change set among `rows`, a statement of op, tid, c*, o* that may hold updates which change nothing. */
-extern char *pgt_changed_rows(PgtStore *store, const char *rows);
+extern char *pgt_changed_rows(PgtStore *store, const char *rows, bool lazy);
 
 /* ", NULL::type" for every storage column */
 extern char *pgt_null_columns(PgtStore *store);

@@ -3,7 +3,8 @@
  *
  * Sums are exact: integers and numeric only.  A numeric sum's display scale is the largest scale among its inputs; where the
  * expression does not fix it, it is kept like any other maximum.  NaN and infinities cannot be subtracted: such a group is
- * recomputed, and so is one whose extremum went away without an equal or better one coming.
+ * recomputed, and so is one whose last copy of the extremum went away without an equal or better one coming.  The copies are
+ * counted when the group is first recomputed, not at load: until then their number is NULL, not known.
  */
 #include "postgres.h"
 
@@ -45,9 +46,8 @@ filter_clause(const AggPlan *p, const char *also)
 	return psprintf(" FILTER (WHERE (%s) AND (%s))", also, p->filter);
 }
 
-/* A state with the same init is the same state. */
 static PgtState *
-add_state(AggPlan *p, Oid type, Oid collation, const char *init, bool *isnew)
+add_state(AggPlan *p, const PgtCol *col, char *id, bool *isnew)
 {
 	PgtState   *state;
 	ListCell   *lc;
@@ -55,7 +55,7 @@ add_state(AggPlan *p, Oid type, Oid collation, const char *init, bool *isnew)
 	foreach(lc, p->states->list)
 	{
 		state = lfirst(lc);
-		if (strcmp(state->init, init) == 0)
+		if (strcmp(state->id, id) == 0)
 		{
 			*isnew = false;
 			return state;
@@ -63,25 +63,30 @@ add_state(AggPlan *p, Oid type, Oid collation, const char *init, bool *isnew)
 	}
 	state = palloc0(sizeof(PgtState));
 	state->number = list_length(p->states->list) + 1;
-	state->col = (PgtCol){type, -1, collation, false};
-	state->init = pstrdup(init);
+	state->col = *col;
+	state->id = state->init = id;
+	state->filter = p->filter;
 	p->states->list = lappend(p->states->list, state);
 	*isnew = true;
 	return state;
 }
 
-/* The old value is named by the storage column, which is not known yet: %o stands for it. */
+static const PgtCol int4_column = {INT4OID, -1, InvalidOid, false};
+static const PgtCol int8_column = {INT8OID, -1, InvalidOid, false};
+static const PgtCol numeric_column = {NUMERICOID, -1, InvalidOid, false};
+
+/* Old values are named by storage columns, which are not known yet: %<number> stands for that of a state. */
 static PgtState *
 count_state(AggPlan *p, const char *condition)
 {
 	char	   *filter = filter_clause(p, condition);
 	bool		isnew;
-	PgtState   *state = add_state(p, INT8OID, InvalidOid, psprintf("pg_catalog.count(*)%s", filter), &isnew);
+	PgtState   *state = add_state(p, &int8_column, psprintf("pg_catalog.count(*)%s", filter), &isnew);
 
 	if (isnew)
 	{
 		state->delta = psprintf("coalesce(pg_catalog.sum(a1.w)%s, 0)::pg_catalog.int8", filter);
-		state->merge = psprintf("(coalesce(%%o, 0) + m.d%d)", state->number);
+		state->merge = psprintf("(coalesce(%%%d, 0) + m.d%d)", state->number, state->number);
 		state->col.notnull = true;
 	}
 	return state;
@@ -93,27 +98,58 @@ not_null_count(AggPlan *p)
 	return count_state(p, psprintf("(%s) IS NOT NULL", p->arg));
 }
 
-/* Minimum or maximum of an expression of the arguments. */
+/*
+ * How many rows have the extremum.  Changes count at the best value that came (b<j>) and the best that went (g<j>); what happens
+ * at other values does not matter, since an old extremum is at least as good as anything that went.
+ */
+static void
+copies_state(AggPlan *p, PgtState *ext, const char *arg, const char *better)
+{
+	bool		isnew;
+	int			j = ext->number;
+	PgtState   *state = add_state(p, &int8_column, psprintf("copies of %s", ext->id), &isnew);
+	int			m = state->number;
+	char	   *eq = pgt_type_operator(ext->col.type, true);
+
+	state->init = "NULL::pg_catalog.int8";
+	state->lazy = true;
+	state->recount = psprintf("pg_catalog.count(*)%s", filter_clause(p, psprintf("(%s) %s a1.x%d", arg, eq, j)));
+	state->delta = psprintf("coalesce(pg_catalog.sum(a1.w)%s, 0)::pg_catalog.int8",
+							filter_clause(p, psprintf("a1.w > 0 AND (%s) %s a1.b%d", arg, eq, j)));
+	state->removed = psprintf("coalesce(pg_catalog.sum(-a1.w)%s, 0)::pg_catalog.int8",
+							  filter_clause(p, psprintf("a1.w < 0 AND (%s) %s a1.g%d", arg, eq, j)));
+	state->merge = psprintf("CASE WHEN m.d%d IS NOT NULL AND (%%%d IS NULL OR %s) THEN m.d%d ELSE "
+							"%%%d + CASE WHEN m.d%d %s %%%d THEN m.d%d ELSE 0 END - CASE WHEN m.e%d %s %%%d THEN m.e%d ELSE 0 END END",
+							j, j, better, m, m, j, eq, j, m, j, eq, j, m);
+}
+
+/* Minimum or maximum of an expression of the arguments.  %<number> stands for a state's old value. */
 static PgtState *
-extremum_state(AggPlan *p, const char *arg, Oid type, Oid collation, bool max)
+extremum_state(AggPlan *p, const char *arg, const PgtCol *col, bool max)
 {
 	const char *name = max ? "max" : "min";
 	bool		isnew;
-	PgtState   *state = add_state(p, type, collation, psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, NULL)), &isnew);
+	PgtState   *state = add_state(p, col, psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, NULL)), &isnew);
 	char	   *lt;
+	char	   *better;
+	char	   *worse;
+	char	   *kept;
 	int			j = state->number;
 
 	if (!isnew)
 		return state;
-	lt = pgt_type_operator(type, false);
+	lt = pgt_type_operator(col->type, false);
+	better = max ? psprintf("%%%d %s m.d%d", j, lt, j) : psprintf("m.d%d %s %%%d", j, lt, j);
+	worse = max ? psprintf("m.d%d %s %%%d", j, lt, j) : psprintf("%%%d %s m.d%d", j, lt, j);
+	kept = max ? psprintf("m.e%d %s %%%d", j, lt, j) : psprintf("%%%d %s m.e%d", j, lt, j);
 	state->delta = psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, "a1.w > 0"));
 	state->removed = psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, "a1.w < 0"));
-	state->merge = psprintf("%s(%%o, m.d%d)", max ? "GREATEST" : "LEAST", j);
-	/* the old extremum is among what went, and nothing as good came */
-	if (max)
-		state->redo = psprintf("(m.e%d IS NOT NULL AND NOT (m.e%d %s %%o) AND (m.d%d IS NULL OR m.d%d %s %%o))", j, j, lt, j, j, lt);
-	else
-		state->redo = psprintf("(m.e%d IS NOT NULL AND NOT (%%o %s m.e%d) AND (m.d%d IS NULL OR %%o %s m.d%d))", j, lt, j, j, lt, j);
+	state->merge = psprintf("%s(%%%d, m.d%d)", max ? "GREATEST" : "LEAST", j, j);
+	state->window = psprintf("pg_catalog.%s(%s)", name, arg);
+	copies_state(p, state, arg, better);
+	/* the old extremum is among what went, nothing as good came, and no copy is known to be left */
+	state->redo = psprintf("(m.e%d IS NOT NULL AND NOT (%s) AND (m.d%d IS NULL OR %s) AND coalesce(%%%d - m.e%d, 0) <= 0)",
+						   j, kept, j, worse, j + 1, j + 1);
 	return state;
 }
 
@@ -234,20 +270,20 @@ sum_state(AggPlan *p)
 	char	   *value;
 
 	if (p->type == NUMERICOID && static_scale(p->expr) < 0)
-		scale = extremum_state(p, psprintf("pg_catalog.scale(%s)", p->arg), INT4OID, InvalidOid, true);
-	state = add_state(p, isint ? INT8OID : NUMERICOID, InvalidOid,
-					  psprintf("pg_catalog.sum(%s)%s", p->arg, filter_clause(p, NULL)), &isnew);
+		scale = extremum_state(p, psprintf("pg_catalog.scale(%s)", p->arg), &int4_column, true);
+	state = add_state(p, isint ? &int8_column : &numeric_column, psprintf("pg_catalog.sum(%s)%s", p->arg, filter_clause(p, NULL)),
+					  &isnew);
 	if (!isnew)
 		return state;
 	j = state->number;
 	state->delta = psprintf("coalesce(pg_catalog.sum(a1.w%s * (%s))%s, 0)", isint ? "" : "::pg_catalog.numeric", p->arg,
 							filter_clause(p, NULL));
-	value = psprintf("(coalesce(%%o, 0) + m.d%d)", j);
+	value = psprintf("(coalesce(%%%d, 0) + m.d%d)", j, j);
 	if (scale != NULL)
 		value = psprintf("pg_catalog.round(%s, coalesce(m.n%d, 0))", value, scale->number);
 	state->merge = psprintf("CASE WHEN m.n%d > 0 THEN %s%s END", n->number, value, isint ? "::pg_catalog.int8" : "");
 	if (p->type == NUMERICOID)
-		state->redo = psprintf("((coalesce(%%o, 0) + m.d%d) IN ('NaN', 'Infinity', '-Infinity'))", j);
+		state->redo = psprintf("((coalesce(%%%d, 0) + m.d%d) IN ('NaN', 'Infinity', '-Infinity'))", j, j);
 	return state;
 }
 
@@ -267,7 +303,7 @@ plan_named(AggPlan *p, const char *name, char **final)
 	{
 		if (!pgt_type_has_order(p->type) || type_is_rowtype(p->type) || p->ref->aggtype != p->type)
 			return false;
-		state = extremum_state(p, p->arg, p->type, p->ref->aggcollid, name[1] == 'a');
+		state = extremum_state(p, p->arg, &(PgtCol){p->type, -1, p->ref->aggcollid, false}, name[1] == 'a');
 		*final = psprintf("m.n%d", state->number);
 	}
 	else if (p->ref->aggdistinct != NIL)

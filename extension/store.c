@@ -155,18 +155,33 @@ pgt_store_hidden(PgtStore *store)
 	return s.data;
 }
 
-/* "init AS n1, ..." */
 char *
-pgt_store_inits(PgtStore *store)
+pgt_store_inits(PgtStore *store, bool recount)
 {
 	StringInfoData s;
 	ListCell   *lc;
 
 	initStringInfo(&s);
 	foreach(lc, store->states == NULL ? NIL : store->states->list)
-		appendStringInfo(&s, "%s%s AS n%d", s.len > 0 ? ", " : "", ((PgtState *) lfirst(lc))->init,
-						 ((PgtState *) lfirst(lc))->number);
+	{
+		PgtState   *state = lfirst(lc);
+
+		appendStringInfo(&s, "%s%s AS n%d", s.len > 0 ? ", " : "", recount && state->recount != NULL ? state->recount : state->init,
+						 state->number);
+	}
 	return s.data;
+}
+
+/* Is the storage column (1-based) one whose value may be not known? */
+bool
+pgt_store_is_lazy(PgtStore *store, int column)
+{
+	ListCell   *lc;
+
+	foreach(lc, store->states == NULL ? NIL : store->states->list)
+		if (((PgtState *) lfirst(lc))->lazy && ((PgtState *) lfirst(lc))->column == column)
+			return true;
+	return false;
 }
 
 char *
@@ -177,7 +192,7 @@ pgt_store_rows(PgtStore *store, const char *from)
 
 	return psprintf("SELECT %s FROM (%s) a1%s%s",
 					pgt_join2(pgt_targets(root->targets, root->children), pgt_store_hidden(store)),
-					pgt_aggregate(store->agg, from, pgt_store_inits(store)), quals == NULL ? "" : " WHERE ", quals == NULL ? "" : quals);
+					pgt_aggregate(store->agg, from, pgt_store_inits(store, false)), quals == NULL ? "" : " WHERE ", quals == NULL ? "" : quals);
 }
 
 char *

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "apply.h"
 #include "weights.h"
 
@@ -33,14 +35,50 @@ any_extremum(PgtStore *store)
 	return false;
 }
 
+/* "<window> FILTER (...) OVER p AS <name><j>" of every extremum, for rows with sign `sign` ("a1.w > 0"), or all. */
+static char *
+extrema_over(PgtStore *store, const char *sign, char name)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, store->states->list)
+	{
+		PgtState   *state = lfirst(lc);
+		const char *filter = "";
+
+		if (state->window == NULL)
+			continue;
+		if (state->filter != NULL && sign != NULL)
+			filter = psprintf(" FILTER (WHERE %s AND (%s))", sign, state->filter);
+		else if (state->filter != NULL || sign != NULL)
+			filter = psprintf(" FILTER (WHERE %s)", sign != NULL ? sign : state->filter);
+		appendStringInfo(&s, ", %s%s OVER p AS %c%d", state->window, filter, name, state->number);
+	}
+	return s.data;
+}
+
+static char *
+window_of_keys(PgtStore *store)
+{
+	int			nkeys = store->agg->nkeys;
+
+	return psprintf("WINDOW p AS (%s%s)", nkeys > 0 ? "PARTITION BY " : "", pgt_key_list("a1", nkeys));
+}
+
 static char *
 grouped_changes(PgtStore *store, const char *delta)
 {
 	StringInfoData s;
 	ListCell   *lc;
 	int			nkeys = store->agg->nkeys;
+	const char *from = delta;
 
 	initStringInfo(&s);
+	if (any_extremum(store))
+		from = psprintf("(SELECT a1.*%s%s FROM %s a1 %s)", extrema_over(store, "a1.w > 0", 'b'), extrema_over(store, "a1.w < 0", 'g'),
+						delta, window_of_keys(store));
 	foreach(lc, store->states->list)
 	{
 		PgtState   *state = lfirst(lc);
@@ -51,23 +89,26 @@ grouped_changes(PgtStore *store, const char *delta)
 	}
 	if (s.len == 0)
 		appendStringInfoString(&s, "pg_catalog.count(*) AS d0");
-	return psprintf("SELECT %s FROM %s a1%s%s", pgt_join2(pgt_columns("a1", nkeys, 0), s.data), delta,
-					nkeys > 0 ? " GROUP BY " : "", nkeys > 0 ? pgt_key_list("a1", nkeys) : "");
+	return psprintf("SELECT %s FROM %s a1%s%s", pgt_join2(pgt_columns("a1", nkeys, 0), s.data), from,
+					nkeys > 0 ? " GROUP BY " : "", pgt_key_list("a1", nkeys));
 }
 
-/* Replaces %o by the stored value of the state. */
+/* Replaces %<number> by the stored value of that state. */
 static char *
-with_old(const PgtState *state, const char *text)
+with_old(PgtStore *store, const char *text)
 {
 	StringInfoData s;
 
 	initStringInfo(&s);
 	for (const char *p = text; *p; p++)
 	{
-		if (p[0] == '%' && p[1] == 'o')
+		if (p[0] == '%' && isdigit((unsigned char) p[1]))
 		{
+			char	   *end;
+			PgtState   *state = list_nth(store->states->list, strtol(p + 1, &end, 10) - 1);
+
 			appendStringInfo(&s, "m.o%d", state->column);
-			p++;
+			p = end - 1;
 		}
 		else
 			appendStringInfoChar(&s, *p);
@@ -92,9 +133,9 @@ merged(PgtStore *store, const PgtTarget *target, const char *groups)
 		PgtState   *state = lfirst(lc);
 
 		sql = psprintf(state->number == store->states->rows ? "SELECT m.*, pgtrickle._expect_count(%s) AS n%d FROM (%s) m" :
-					   "SELECT m.*, %s AS n%d FROM (%s) m", with_old(state, state->merge), state->number, sql);
+					   "SELECT m.*, %s AS n%d FROM (%s) m", with_old(store, state->merge), state->number, sql);
 		if (state->redo != NULL)
-			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(state, state->redo));
+			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(store, state->redo));
 	}
 	if (redo.len > 0 && store->states->rows > 0)
 		return psprintf("SELECT m.*, coalesce(m.n%d > 0 AND (%s), false) AS redo FROM (%s) m", store->states->rows, redo.data, sql);
@@ -115,7 +156,9 @@ recomputed(PgtStore *store, PgtDeltaCtx *cxt, const char *m)
 	else
 		rows = pgt_post_of_keys(child, agg->nkeys, pgt_enr(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo",
 																			  pgt_columns("m", agg->nkeys, 0), m)));
-	return pgt_enr(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store)));
+	if (any_extremum(store))
+		rows = psprintf("(SELECT a1.*%s FROM %s a1 %s)", extrema_over(store, NULL, 'x'), rows, window_of_keys(store));
+	return pgt_enr(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store, true)));
 }
 
 static char *
@@ -184,7 +227,7 @@ changes(PgtStore *store, const char *m, const char *r)
 	if (store->states->rows > 0)
 		rows = psprintf("%s UNION ALL SELECT 'd'::\"char\", a1.tid%s, %s FROM %s a1 WHERE a1.n%d <= 0 AND a1.tid IS NOT NULL", rows,
 						pgt_null_columns(store), olds, m, store->states->rows);
-	return pgt_changed_rows(store, rows);
+	return pgt_changed_rows(store, rows, true);
 }
 
 PgtProgram *
