@@ -9,10 +9,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/ruleutils.h"
 
 #include "deparse.h"
 #include "view.h"
@@ -69,6 +71,16 @@ put_sources(Out *out, PgtView *view)
 	}
 }
 
+static char *
+column_type(const PgtViewColumn *col)
+{
+	char	   *type = pgt_type_name(col->type, col->typmod);
+
+	if (!OidIsValid(col->collation) || col->collation == DEFAULT_COLLATION_OID)
+		return type;
+	return psprintf("%s COLLATE %s", type, generate_collation_name(col->collation));
+}
+
 static void
 put_view(Out *out, PgtView *view)
 {
@@ -80,7 +92,7 @@ put_view(Out *out, PgtView *view)
 	put_sources(out, view);
 	for (int i = 0; i < view->ncolumns; i++)
 		put(out, "view", view->columns[i].hidden ? "hidden" : "column", view->columns[i].name,
-			format_type_with_typemod(view->columns[i].type, view->columns[i].typmod));
+			column_type(&view->columns[i]));
 	foreach(lc, view->indexes)
 		put(out, "view", "index", NULL, lfirst(lc));
 	foreach(lc, view->notices)
@@ -97,13 +109,16 @@ pgt_compile(PG_FUNCTION_ARGS)
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(2);
 	Datum	   *elems;
 	int			nelems;
+	int			level;
 	Bitmapset  *changed = NULL;
 
 	InitMaterializedSRF(fcinfo, 0);
 	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &elems, NULL, &nelems);
 	for (int i = 0; i < nelems; i++)
 		changed = bms_add_member(changed, DatumGetInt32(elems[i]));
+	level = pgt_path_push();
 	put_view(&out, view);
+	pgt_path_pop(level);
 	put(&out, "verify", NULL, NULL, pgt_view_verify_sql(view, &target));
 	put_program(&out, "load", pgt_view_load_program(view, &target));
 	put_program(&out, "diff", pgt_view_diff_program(view, &target));

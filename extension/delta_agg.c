@@ -48,7 +48,7 @@ null_keys(const PgtOp *op, int nkeys, const char *alias)
 	initStringInfo(&s);
 	for (int i = 1; i <= nkeys; i++)
 		if (!op->cols[i - 1].notnull)
-			appendStringInfo(&s, "%s%s.c%d IS NULL", s.len > 0 ? " OR " : "", alias, i);
+			appendStringInfo(&s, "%s%s", s.len > 0 ? " OR " : "", pgt_is_null(op->cols[i - 1].type, psprintf("%s.c%d", alias, i)));
 	return s.len > 0 ? s.data : NULL;
 }
 

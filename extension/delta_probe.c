@@ -154,7 +154,7 @@ pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom 
 		cols = lappend_int(cols, column->varattno);
 		text = pgt_expr(value, join->children);
 		appendStringInfo(&values, "%s%s AS c%d", values.len > 0 ? ", " : "", text, list_length(cols));
-		appendStringInfo(&where, "%s(%s) IS NOT NULL", where.len > 0 ? " AND " : "", text);
+		appendStringInfo(&where, "%sNOT %s", where.len > 0 ? " AND " : "", pgt_is_null(exprType(value), psprintf("(%s)", text)));
 	}
 	if (cols == NIL)
 		return pgt_post(op);

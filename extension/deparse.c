@@ -199,7 +199,9 @@ nested_key(const PgtCol *col, int k)
 {
 	if (pgt_col_image_safe(col))
 		return psprintf("a1.c%d", k);
-	return psprintf("pg_catalog.min(a1.c%d::pg_catalog.text COLLATE \"C\")::%s", k, pgt_type_name(col->type, col->typmod));
+	return psprintf("pg_catalog.min(a1.c%d::pg_catalog.text COLLATE \"C\")::%s%s%s", k, pgt_type_name(col->type, col->typmod),
+					OidIsValid(col->collation) ? " COLLATE " : "",
+					OidIsValid(col->collation) ? generate_collation_name(col->collation) : "");
 }
 
 static char *
@@ -278,13 +280,21 @@ pgt_post(const PgtOp *op)
 
 /* --- comparing rows --- */
 
+/* A row of NULLs "IS NULL" although it is a value. */
+char *
+pgt_is_null(Oid type, const char *value)
+{
+	return psprintf(type_is_rowtype(type) ? "(pg_catalog.num_nulls(%s) > 0)" : "(%s IS NULL)", value);
+}
+
 char *
 pgt_same(const PgtCol *col, const char *left, const char *right)
 {
 	char	   *eq;
 
 	if (!pgt_type_has_eq(col->type))
-		return psprintf("(%s::pg_catalog.text = %s::pg_catalog.text OR (%s IS NULL AND %s IS NULL))", left, right, left, right);
+		return psprintf("(%s::pg_catalog.text = %s::pg_catalog.text OR (%s AND %s))", left, right, pgt_is_null(col->type, left),
+						pgt_is_null(col->type, right));
 	eq = pgt_type_operator(col->type, true);
 	if (col->notnull)
 		return psprintf("%s %s %s", left, eq, right);

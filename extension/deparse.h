@@ -46,6 +46,8 @@ extern char *pgt_join2(const char *a, const char *b);
 extern int	pgt_path_push(void);
 extern void pgt_path_pop(int level);
 
+extern char *pgt_is_null(Oid type, const char *value);
+
 /*
  * NULL-safe equality of column `col` between aliases: "=" where both sides are proven not NULL.  Types without equality compare
  * by their text.

@@ -357,10 +357,13 @@ pgt_op_prune(PgtOp *op, Bitmapset *needed)
 
 /* --- types --- */
 
+/* Types that can only be hashed (xid) count as without: one GROUP BY cannot mix them with types that can only be sorted. */
 bool
 pgt_type_has_eq(Oid type)
 {
-	return OidIsValid(lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr);
+	TypeCacheEntry *tc = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
+
+	return OidIsValid(tc->eq_opr) && OidIsValid(tc->lt_opr);
 }
 
 bool

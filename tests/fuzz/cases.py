@@ -119,3 +119,57 @@ CASES = {
         'transactions': [["INSERT INTO f.t1 (k, n) VALUES (1, 1)", "INSERT INTO f.t3 (k) VALUES (1)"], ["DELETE FROM f.t1 WHERE n::text = '1.0'"]],
     },
 }
+
+# type -> two different values, and a third that equals the first (often another image of it)
+TYPES = {
+    'int2': ('1', '2', '1'), 'int8': ('1', '2', '1'), 'oid': ('1', '2', '1'), 'money': ("'1.5'", "'2'", "'1.50'"),
+    'float4': ("'0.1'", "'NaN'", "'0.1'"), 'float8': ("'0'", "'Infinity'", "'-0'"), 'numeric': ('1.0', "'NaN'", '1.00'),
+    'numeric(5,-2)': ('1200', '300', '1201'), 'bool': ('true', 'false', 'true'), 'text': ("'a'", "'b'", "'a'"),
+    'varchar(5)': ("'a'", "'b'", "'a'"), 'char(5)': ("'a'", "'b'", "'a  '"), 'name': ("'a'", "'b'", "'a'"), '"char"': ("'a'", "'b'", "'a'"),
+    'bytea': ("'a'", "'b'", "'a'"), 'uuid': ("'00000000-0000-0000-0000-000000000001'", "'00000000-0000-0000-0000-000000000002'",
+                                             "'00000000-0000-0000-0000-000000000001'"),
+    'date': ("'2024-01-01'", "'infinity'", "'2024-01-01'"), 'time': ("'10:00'", "'11:00'", "'10:00'"),
+    'timetz': ("'10:00+00'", "'11:00+00'", "'10:00+00'"), 'timestamp': ("'2024-01-01'", "'infinity'", "'2024-01-01'"),
+    'timestamptz': ("'2024-01-01'", "'infinity'", "'2024-01-01'"), 'interval': ("'1 mon'", "'2 days'", "'30 days'"),
+    'inet': ("'10.0.0.1'", "'10.0.0.2'", "'10.0.0.1/32'"), 'cidr': ("'10.0.0.0/8'", "'11.0.0.0/8'", "'10.0.0.0/8'"),
+    'macaddr': ("'00:00:00:00:00:01'", "'00:00:00:00:00:02'", "'00:00:00:00:00:01'"), 'bit(3)': ("'101'", "'111'", "'101'"),
+    'varbit': ("'101'", "'1'", "'101'"), 'json': ('\'{"a": 1}\'', "'[]'", '\'{"a":1}\''),
+    'jsonb': ('\'{"a": 1.0}\'', "'[]'", '\'{"a": 1.00}\''), 'xml': ("'<a/>'", "'<b/>'", "'<a/>'"),
+    'point': ("'(1,2)'", "'(2,1)'", "'(1,2)'"), 'box': ("'(1,2),(3,4)'", "'(0,0),(1,1)'", "'(3,4),(1,2)'"),
+    'circle': ("'<(0,0),1>'", "'<(0,0),2>'", "'<(0,0),1>'"), 'polygon': ("'((0,0),(1,1))'", "'((0,0),(2,2))'", "'((0,0),(1,1))'"),
+    'tsvector': ("'a b'", "'c'", "'b a'"), 'tsquery': ("'a & b'", "'c'", "'a & b'"), 'int4range': ("'[1,3)'", "'empty'", "'[1,2]'"),
+    'numrange': ("'[1.0,3)'", "'empty'", "'[1.00,3)'"), 'int4multirange': ("'{[1,3)}'", "'{}'", "'{[1,2]}'"), 'pg_lsn': ("'0/1'", "'0/2'", "'0/1'"),
+    'xid8': ("'1'", "'2'", "'1'"), 'xid': ("'1'", "'2'", "'1'"), 'int[]': ("'{1,NULL}'", "'{}'", "'{1,NULL}'"),
+    'numeric[]': ("'{1.0}'", "'{2}'", "'{1.00}'"), 'json[]': ("ARRAY['1'::json]", "ARRAY['2'::json]", "ARRAY['1'::json]"),
+    'text[]': ("'{a,\"b c\"}'", "'{}'", "'{a,\"b c\"}'"), 'f.enum': ("'one'", "'two'", "'one'"), 'f.dom': ("'x'", "'y'", "'x'"),
+    'f.pair': ("'(1,1.0)'", "'(,)'", "'(1,1.00)'"), 'f.pair[]': ("ARRAY['(1,1.0)'::f.pair]", "'{}'", "ARRAY['(1,1.00)'::f.pair]"),
+    'e.citext': ("'a'", "'b'", "'A'"), 'e.hstore': ("'a=>1'", "''", "'a=>1'"), 'regclass': ("'pg_class'", "'pg_proc'", "'pg_class'"),
+    'text COLLATE f.ci': ("'a'", "'b'", "'A'"), 'pg_snapshot': ("'1:1:'", "'2:2:'", "'1:1:'"), 'path': ("'((0,0),(1,1))'", "'((0,0),(2,2))'", "'((0,0),(1,1))'"),
+}
+SETUP = ["CREATE TYPE f.enum AS ENUM ('one', 'two')", "CREATE DOMAIN f.dom AS text CHECK (VALUE <> '')",
+         "CREATE TYPE f.pair AS (a int, b numeric)", "CREATE SCHEMA e", "CREATE EXTENSION citext SCHEMA e", "CREATE EXTENSION hstore SCHEMA e",
+         "CREATE COLLATION f.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"]
+
+
+def type_cases(types):
+    """For every type: as a column of a bag, as a padded column, as a group key (where it can be one), with NULLs and images."""
+    for name, (a, b, c) in types.items():
+        setup = [f'INSERT INTO f.x VALUES (1, {a}), (2, {b}), (3, NULL), (4, {c}), (1, {a})', 'INSERT INTO f.t1 (id) VALUES (1), (3), (9)']
+        moves = [[f'INSERT INTO f.x VALUES (5, {a}), (5, {c})', 'DELETE FROM f.x WHERE id = 2'],
+                 [f'UPDATE f.x SET v = {c} WHERE id = 1', 'INSERT INTO f.t1 (id) VALUES (1), (2)'], ['UPDATE f.x SET v = NULL WHERE id = 5'],
+                 [f'UPDATE f.x SET v = {b} WHERE v IS NULL', 'DELETE FROM f.t1 WHERE id = 3'], ['DELETE FROM f.x']]
+        queries = {'bag': 'SELECT id, v FROM f.x', 'padded': 'SELECT t.id, x.v FROM f.t1 t LEFT JOIN f.x x ON t.id = x.id'}
+        plain = name.split('(')[0].split(' ')[0]
+        if plain not in ('json', 'xml', 'point', 'polygon', 'json[]', 'xid', 'box', 'circle', 'path', 'pg_snapshot'):
+            queries['key'] = 'SELECT v, count(*) AS n, sum(id) AS s FROM f.x GROUP BY v'
+            queries['distinct'] = 'SELECT DISTINCT v FROM f.x'
+            queries['nested'] = 'SELECT q.v, q.n, t.id FROM (SELECT v, count(*) AS n, min(id) AS m FROM f.x GROUP BY v) q JOIN f.t1 t ON t.id = q.m'
+        if 'key' in queries and plain != 'e.hstore':
+            queries['join'] = 'SELECT a.id AS l, b.id AS r FROM f.x a FULL JOIN f.x b ON a.v = b.v'
+        if plain in ('int2', 'int8', 'money', 'float4', 'float8', 'numeric', 'text', 'varchar', 'char', 'date', 'time', 'timestamptz', 'interval',
+                     'inet', 'pg_lsn', 'int[]', 'f.enum', 'e.citext', 'f.dom', 'oid'):
+            queries['extrema'] = 'SELECT id % 2 AS k, min(v) AS lo, max(v) AS hi, count(v) AS n FROM f.x GROUP BY id % 2'
+        if plain in ('int2', 'int8', 'money', 'float4', 'float8', 'numeric', 'interval'):
+            queries['sums'] = 'SELECT id % 2 AS k, sum(v) AS s, count(DISTINCT v) AS d FROM f.x GROUP BY id % 2'
+        for kind, query in queries.items():
+            yield f'{name}: {kind}', {'tables': {'x': f'id int, v {name}'}, 'setup': setup, 'query': query, 'transactions': moves}

@@ -5,25 +5,30 @@ COLUMNS = [('id', 'int'), ('k', 'int'), ('v', 'int'), ('n', 'num'), ('s', 'text'
 SQL_TYPE = {'int': 'int', 'num': 'numeric', 'num2': 'numeric(8,2)', 'text': 'text', 'flt': 'float8', 'bool': 'bool', 'date': 'date'}
 
 
+def logged_table(t, columns):
+    """A table whose changes go to f.log_<table>, as signed rows."""
+    yield f'CREATE TABLE f.{t} ({columns})'
+    yield f'CREATE TABLE f.log_{t} AS SELECT 0 AS w, * FROM f.{t} LIMIT 0'
+    yield f"""CREATE FUNCTION f.log_{t}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF TG_OP IN ('UPDATE', 'DELETE') THEN INSERT INTO f.log_{t} SELECT -1, o.* FROM o; END IF;
+        IF TG_OP IN ('UPDATE', 'INSERT') THEN INSERT INTO f.log_{t} SELECT 1, n.* FROM n; END IF;
+        RETURN NULL; END $$"""
+    yield f'CREATE TRIGGER i AFTER INSERT ON f.{t} REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()'
+    yield f'CREATE TRIGGER d AFTER DELETE ON f.{t} REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()'
+    yield (f'CREATE TRIGGER u AFTER UPDATE ON f.{t} REFERENCING OLD TABLE AS o NEW TABLE AS n '
+           f'FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()')
+
+
 def schema_sql():
     yield 'CREATE SCHEMA f'
     for i, t in enumerate(TABLES):
-        # identity differs from table to table: keys, NOT NULL, indexes, dropped columns
+        # identity differs from table to table: keys, NOT NULL, indexes, a dropped column
         cols = ', '.join(f'{c} {SQL_TYPE[ty]}{" NOT NULL" if i % 2 == 0 and c in ("id", "k") else ""}' for c, ty in COLUMNS)
-        yield f'CREATE TABLE f.{t} (gone int, {cols})'
+        yield from logged_table(t, 'gone int, ' + cols)
         yield f'ALTER TABLE f.{t} DROP gone'
+        yield f'ALTER TABLE f.log_{t} DROP gone'
         if i in (0, 1):
             yield f'CREATE INDEX ON f.{t} (k)'
-        yield f'CREATE TABLE f.log_{t} (w int, LIKE f.{t})'
-        yield f'ALTER TABLE f.log_{t} ' + ', '.join(f'ALTER {c} DROP NOT NULL' for c, _ in COLUMNS)
-        yield f"""CREATE FUNCTION f.log_{t}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF TG_OP IN ('UPDATE', 'DELETE') THEN INSERT INTO f.log_{t} SELECT -1, o.* FROM o; END IF;
-            IF TG_OP IN ('UPDATE', 'INSERT') THEN INSERT INTO f.log_{t} SELECT 1, n.* FROM n; END IF;
-            RETURN NULL; END $$"""
-        yield (f'CREATE TRIGGER i AFTER INSERT ON f.{t} REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()')
-        yield (f'CREATE TRIGGER d AFTER DELETE ON f.{t} REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()')
-        yield (f'CREATE TRIGGER u AFTER UPDATE ON f.{t} REFERENCING OLD TABLE AS o NEW TABLE AS n '
-               f'FOR EACH STATEMENT EXECUTE FUNCTION f.log_{t}()')
     yield 'CREATE VIEW f.w AS SELECT t1.k AS wk, t2.v AS wv, t1.s AS ws FROM f.t1 JOIN f.t2 ON t1.k = t2.k WHERE t1.v > 1'
     yield 'CREATE VIEW f.g AS SELECT k AS gk, count(*) AS gc, sum(v) AS gs FROM f.t3 GROUP BY k'
 
