@@ -56,6 +56,7 @@ struct PgtCapture
 	bool loading;     /* asking for segments */
 	bool skipping;    /* until a transaction ends beyond applied */
 	bool discard;     /* what apply has begun was applied before: roll it back */
+	bool draining;    /* no more reading: the process ends */
 	bool sync_wanted; /* a barrier asked for the progress row */
 	bool in_xact;
 	uint64_t xid;
@@ -130,7 +131,7 @@ check_pressure(PgtCapture *c)
 	int64_t queued = (int64_t) pgt_capture_queued(c);
 
 	pgt_metric_set(PGT_M_QUEUED_BYTES, (double) queued);
-	if (c->stream == NULL)
+	if (c->stream == NULL || c->draining)
 		return;
 	if (queued > c->options->apply_memory)
 		pgt_stream_pause(c->stream, true);
@@ -186,6 +187,8 @@ should_flush(const PgtCapture *c)
 {
 	int64_t size = c->options->flush_bytes < c->options->apply_memory / 4 ? c->options->flush_bytes : c->options->apply_memory / 4;
 
+	if (c->draining)
+		return !c->in_xact;
 	if ((int64_t) c->gather->bytes >= size)
 		return !c->skipping || !c->in_xact || (int64_t) c->gather->bytes >= c->options->apply_memory / 2;
 	return !c->in_xact && c->flush_due;
@@ -268,6 +271,8 @@ on_apply_done(void *arg, const PgtBatch *batch, uint64_t lsn)
 	}
 	check_pressure(c);
 	step(c);
+	if (c->draining && c->apply)
+		c->events.on_progress(c->arg, c->applied);
 }
 
 static void
@@ -481,10 +486,19 @@ pgt_capture_flush(PgtCapture *c)
 	step(c);
 }
 
+void
+pgt_capture_drain(PgtCapture *c)
+{
+	c->draining = true;
+	if (c->stream)
+		pgt_stream_pause(c->stream, true);
+	step(c);
+}
+
 bool
 pgt_capture_is_drained(const PgtCapture *c)
 {
-	return c->apply == NULL || (pgt_apply_is_free(c->apply) && pgt_batch_is_empty(c->gather) && !c->in_xact);
+	return c->apply == NULL || (pgt_apply_is_free(c->apply) && (c->in_xact || pgt_batch_is_empty(c->gather)));
 }
 
 uint64_t

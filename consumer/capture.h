@@ -41,6 +41,8 @@ extern void pgt_capture_keepalive(PgtCapture *c, uint64_t wal_end);
 extern void pgt_capture_quarantine(PgtCapture *c, uint32_t relid, uint32_t gen);
 
 extern void pgt_capture_flush(PgtCapture *c);            /* now, without waiting for company */
+/* read no more, apply what ended; what has not ended comes again.  on_progress is called when that changes is_drained. */
+extern void pgt_capture_drain(PgtCapture *c);
 extern bool pgt_capture_is_drained(const PgtCapture *c); /* everything received is applied */
 extern uint64_t pgt_capture_applied(const PgtCapture *c);
 extern uint64_t pgt_capture_safe(const PgtCapture *c); /* received in this session and applied: the confirm rule may start from here */

@@ -63,6 +63,7 @@ struct PgtSession
 	bool ever_attached;
 	bool told_waiting;
 	bool draining;
+	bool draining_acks;
 	uint64_t applied_at_attach;
 	uint64_t confirmed;
 	char gap[512];
@@ -507,9 +508,9 @@ on_acker_drained(void *arg)
 static void
 check_drained(PgtSession *s)
 {
-	if (!s->draining || !pgt_capture_is_drained(s->capture))
+	if (!s->draining || s->draining_acks || !pgt_capture_is_drained(s->capture))
 		return;
-	pgt_stream_pause(s->stream, true);
+	s->draining_acks = true;
 	pgt_acker_drain(s->acker, on_acker_drained, s);
 }
 
@@ -522,7 +523,7 @@ pgt_session_drain(PgtSession *s)
 		s->events.on_drained(s->arg);
 		return;
 	}
-	pgt_capture_flush(s->capture);
+	pgt_capture_drain(s->capture);
 	check_drained(s);
 }
 

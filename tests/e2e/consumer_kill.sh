@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The buffers lose nothing and double nothing: kill -9 of the consumer, the walsender, the apply backend and the postmaster while
-# writers write; then the buffers of two sources are compared with the writers' own log, transaction by transaction, and their
+# The buffers lose nothing and double nothing: kill -9 of the consumer, the walsender, the apply backend and the postmaster, and
+# SIGTERM, while writers write; then the buffers of two sources are compared with the writers' own log, transaction by transaction, and their
 # net content with the tables.  No refresh takes part: what is tested is stream, apply, progress and confirm.
-# KILL_ROUNDS (8); KILL_SEED repeats a run's choice of moments.
+# KILL_ROUNDS (10); KILL_SEED repeats a run's choice of moments.
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_new max_wal_size=2GB
 extension_new
 consumer_start        # first: a stream table older than its slot pins nothing until it is recomputed
 RANDOM=${KILL_SEED:-$$}
-rounds=${KILL_ROUNDS:-8}
+rounds=${KILL_ROUNDS:-10}
 
 q_script <<'SQL' || { fail "schema"; exit 1; }
 CREATE TABLE a (id int PRIMARY KEY, v int, w text);
@@ -90,14 +90,19 @@ stop_writers()
 
 pid_of() { q "SELECT pid FROM pg_stat_activity WHERE application_name = 'trickle-consumer $1'"; }
 
-victims=(consumer walsender apply postmaster)
+victims=(consumer walsender apply postmaster terminate)
 for ((i = 1; i <= rounds; i++)); do
-	victim=${victims[$(((i - 1) % 4))]}
+	victim=${victims[$(((i - 1) % 5))]}
 	sleep "0.$((RANDOM % 9))$((RANDOM % 10))"             # a random moment of the writers' work
 	case $victim in
 		consumer) consumer_kill; consumer_spawn ;;
 		walsender) kill -9 $(pid_of stream) 2> /dev/null ;;
 		apply) kill -9 $(pid_of apply) 2> /dev/null ;;
+		terminate)
+			t0=$SECONDS
+			check "SIGTERM under load: exit 0" consumer_stop
+			check "within 10 s" test $((SECONDS - t0)) -le 10
+			consumer_spawn ;;
 		postmaster) cluster_kill; cluster_start ;;
 	esac
 	poll_cmd 30 q "SELECT 1" > /dev/null 2>&1
