@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# run.sh [name …]: all benchmarks, one after the other, and docs/benchmarks.md from what they print.  Read ratios, not digits.
+# BENCH_QUICK=1: small sizes, to see that everything runs; the page then says so.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+top=$(cd "$here/../.." && pwd)
+out=$(mktemp -d) || exit 2
+trap 'rm -rf "$out"' EXIT
+page=$top/docs/benchmarks.md
+[ $# -gt 0 ] || set -- plugin_cost plugin_linger apply_rate writers refresh freshness
+if [ "${BENCH_QUICK:-}" = 1 ]; then
+	export RUNS=3 ROWS=20000 BENCH_ROWS=50000 BENCH_ROUNDS=1 ROUNDS=3 SIZES="${SIZES:-100000}" BENCH_SECONDS=5 SECONDS_EACH=3
+else
+	export SIZES="${SIZES:-100000 1000000 10000000}"
+fi
+export PGT_TIMEOUT=${PGT_TIMEOUT:-3600} PGT_JOBS=1
+failed=0
+
+# The plugin's benches print plain lines and run by themselves; the others are tests that write Markdown.
+run_one()
+{
+	case $1 in
+		plugin_*)
+			echo "## $2"
+			echo
+			echo '```text'
+			"$here/$1.sh" 2>&1 || failed=1
+			echo '```'
+			;;
+		apply_rate)
+			echo "## $2"
+			echo
+			echo '```text'
+			V=1 "$top/tests/run.sh" "tests/bench/$1.sh" 2>&1 | grep -E '^ *apply_rate |^ *not ok' | sed 's/^ *//'
+			[ "${PIPESTATUS[0]}" = 0 ] || failed=1
+			echo '```'
+			;;
+		*)
+			: > "$out/part"
+			PGT_BENCH_OUT=$out/part "$top/tests/run.sh" "tests/bench/$1.sh" 1>&2 || failed=1
+			cat "$out/part"
+			;;
+	esac
+	echo
+}
+
+declare -A title=([plugin_cost]="Plugin: CPU of the walsender per change, against peers" [plugin_linger]="Plugin: live CPU per one-row transaction"
+	[apply_rate]="Apply: from the WAL into the buffers")
+{
+	echo "# Benchmarks"
+	echo
+	echo "Written by \`make bench\` on $(date -u +%Y-%m-%d): $(nproc) cores, PostgreSQL $("${PG_CONFIG:-pg_config}" --version | sed 's/^PostgreSQL //')," \
+		"load average $(cut -d' ' -f1 /proc/loadavg) when it began. Everything is measured side by side in one run; the ratios are the result, the digits belong to the machine."
+	[ "${BENCH_QUICK:-}" != 1 ] || echo "This was a quick run with small sizes."
+	echo
+	for name in "$@"; do
+		echo "bench: $name" >&2
+		run_one "$name" "${title[$name]:-$name}"
+	done
+} > "$out/page"
+mv "$out/page" "$page"
+chmod 644 "$page"
+echo "docs/benchmarks.md written" >&2
+exit $failed
