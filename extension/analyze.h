@@ -27,7 +27,8 @@ extern void pgt_rules_apply(Query *query, PgtFindings *findings);
 /* canon.c: give the query one answer where SQL leaves several (aggregate input order). */
 extern void pgt_canonicalise(Query *query, PgtFindings *findings);
 
-/* build.c: the operator tree; scans carry relid, sources are numbered by the caller.  Only for queries no rule refused. */
-extern PgtOp *pgt_build_tree(Query *query);
+/* build.c: the operator tree; scans carry relid, sources are numbered by the caller.  Only for queries no rule refused;
+ * NULL where one turns out not to be incremental after all. */
+extern PgtOp *pgt_build_tree(Query *query, PgtFindings *found);
 
 #endif /* PGT_ANALYZE_H */

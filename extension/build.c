@@ -18,44 +18,40 @@
 #include "optimizer/tlist.h"
 #include "parser/parse_coerce.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/rel.h"
 
 #include "analyze.h"
+#include "build.h"
 #include "compat.h"
-
-/* The query levels around the one being built: where a CTE reference finds its query. */
-typedef struct Level
-{
-	Query	   *query;
-	struct Level *up;
-} Level;
-
-/* The expressions that one range table entry's columns stand for, over the block's inputs. */
-typedef struct EntryMap
-{
-	int			rtindex;
-	List	   *exprs; /* by attribute number; NULL where there is no such column */
-} EntryMap;
-
-typedef struct Block
-{
-	Level	   *level;
-	List	   *inputs; /* of PgtOp */
-	List	   *quals;	/* over the inputs */
-	List	   *maps;	/* of EntryMap */
-} Block;
 
 static int	next_id;
 
-static PgtOp *build_query(Query *query, Level *up);
-static void build_from(Block *block, Node *node);
+static PgtFindings *findings;
 
 /* --- Vars of a block --- */
 
 typedef struct RebaseContext
 {
-	Block	   *block;
+	PgtBlock   *block;
+	int			depth; /* inside how many subqueries */
 } RebaseContext;
+
+static Node *
+entry_expr(PgtBlock *block, Var *v)
+{
+	ListCell   *lc;
+
+	foreach(lc, block->maps)
+	{
+		PgtEntryMap *map = lfirst(lc);
+
+		if (map->rtindex == (int) v->varno && v->varattno > 0 && v->varattno <= list_length(map->exprs))
+			return copyObject(list_nth(map->exprs, v->varattno - 1));
+	}
+	pgt_not_built("LATERAL below an outer join", "Put the LATERAL item directly behind the tables it refers to.");
+	return (Node *) makeNullConst(v->vartype, v->vartypmod, v->varcollid);
+}
 
 static Node *
 rebase_mutator(Node *node, RebaseContext *cxt)
@@ -64,28 +60,35 @@ rebase_mutator(Node *node, RebaseContext *cxt)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) node;
-		ListCell   *lc;
+		Node	   *e;
 
-		foreach(lc, cxt->block->maps)
-		{
-			EntryMap   *map = lfirst(lc);
+		if ((int) ((Var *) node)->varlevelsup != cxt->depth)
+			return copyObject(node);
+		e = entry_expr(cxt->block, (Var *) node);
+		if (cxt->depth > 0)
+			IncrementVarSublevelsUp(e, cxt->depth, 0);
+		return e;
+	}
+	if (IsA(node, Query))
+	{
+		Query	   *q;
 
-			if (map->rtindex == (int) v->varno)
-				return copyObject(list_nth(map->exprs, v->varattno - 1));
-		}
-		elog(ERROR, "column %d of range table entry %d not found in its block", v->varattno, (int) v->varno);
+		cxt->depth++;
+		q = query_tree_mutator((Query *) node, rebase_mutator, cxt, 0);
+		cxt->depth--;
+		return (Node *) q;
 	}
 	return expression_tree_mutator(node, rebase_mutator, cxt);
 }
 
-/* An expression of the query level, in terms of the block's inputs. */
-static Node *
-rebase(Block *block, Node *node)
+/* An expression of the query level, in terms of the block's inputs; its subqueries become templates. */
+Node *
+pgt_rebase(PgtBlock *block, Node *node)
 {
-	RebaseContext cxt = {block};
+	RebaseContext cxt = {block, 0};
 
-	return rebase_mutator(pgt_flatten_join_aliases(block->level->query, node), &cxt);
+	node = pgt_flatten_join_aliases(block->level->query, node);
+	return rebase_mutator(pgt_prepare_sublinks(block->level, node), &cxt);
 }
 
 /* Vars with varno i refer to ordinal i + shift from now on. */
@@ -104,10 +107,10 @@ shift_varno(Node *node, int *shift)
 	return expression_tree_mutator(node, shift_varno, shift);
 }
 
-static void
-add_map(Block *block, int rtindex, List *exprs)
+void
+pgt_add_map(PgtBlock *block, int rtindex, List *exprs)
 {
-	EntryMap   *map = palloc(sizeof(EntryMap));
+	PgtEntryMap   *map = palloc(sizeof(PgtEntryMap));
 
 	map->rtindex = rtindex;
 	map->exprs = exprs;
@@ -124,8 +127,23 @@ vars_of(PgtOp *op, int ordinal)
 	return vars;
 }
 
-static PgtOp *
-make_select(List *inputs, List *quals, List *targets)
+PgtOp *
+pgt_build_op(PgtOpKind kind)
+{
+	return pgt_op_make(kind, next_id++, 0);
+}
+
+void
+pgt_not_built(const char *reason, const char *hint)
+{
+	if (findings->full_reason != NULL)
+		return;
+	findings->full_reason = reason;
+	findings->full_hint = hint;
+}
+
+PgtOp *
+pgt_make_select(List *inputs, List *quals, List *targets)
 {
 	PgtOp	   *op = pgt_op_make(PGT_OP_SELECT, next_id++, 0);
 
@@ -162,7 +180,7 @@ build_scan(Oid relid)
 }
 
 static void
-add_scan(Block *block, int rtindex, RangeTblEntry *rte)
+add_scan(PgtBlock *block, int rtindex, RangeTblEntry *rte)
 {
 	PgtOp	   *op = build_scan(rte->relid);
 	int			ordinal = list_length(block->inputs) + 1;
@@ -178,12 +196,12 @@ add_scan(Block *block, int rtindex, RangeTblEntry *rte)
 			exprs = lappend(exprs, NULL);
 	}
 	block->inputs = lappend(block->inputs, op);
-	add_map(block, rtindex, exprs);
+	pgt_add_map(block, rtindex, exprs);
 }
 
 /* A plain SELECT dissolves into the block; anything else is one input. */
 static void
-add_op(Block *block, int rtindex, PgtOp *op)
+add_op(PgtBlock *block, int rtindex, PgtOp *op)
 {
 	int			shift = list_length(block->inputs);
 
@@ -191,17 +209,17 @@ add_op(Block *block, int rtindex, PgtOp *op)
 	{
 		block->inputs = list_concat(block->inputs, op->children);
 		block->quals = list_concat(block->quals, (List *) shift_varno((Node *) op->quals, &shift));
-		add_map(block, rtindex, (List *) shift_varno((Node *) op->targets, &shift));
+		pgt_add_map(block, rtindex, (List *) shift_varno((Node *) op->targets, &shift));
 		return;
 	}
 	block->inputs = lappend(block->inputs, op);
-	add_map(block, rtindex, vars_of(op, shift + 1));
+	pgt_add_map(block, rtindex, vars_of(op, shift + 1));
 }
 
 static PgtOp *
-build_cte(Block *block, RangeTblEntry *rte)
+build_cte(PgtBlock *block, RangeTblEntry *rte)
 {
-	Level	   *level = block->level;
+	PgtLevel	   *level = block->level;
 	ListCell   *lc;
 
 	for (Index up = 0; up < rte->ctelevelsup; up++)
@@ -211,35 +229,40 @@ build_cte(Block *block, RangeTblEntry *rte)
 		CommonTableExpr *cte = lfirst(lc);
 
 		if (strcmp(cte->ctename, rte->ctename) == 0)
-			return build_query((Query *) cte->ctequery, level);
+			return pgt_build_query((Query *) cte->ctequery, level);
 	}
 	elog(ERROR, "common table expression \"%s\" not found", rte->ctename);
 }
 
 static PgtOp *
-build_values(Block *block, RangeTblEntry *rte)
+build_values(PgtBlock *block, RangeTblEntry *rte)
 {
 	PgtOp	   *op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
 	ListCell   *lc;
 
 	foreach(lc, rte->values_lists)
-		op->children = lappend(op->children, make_select(NIL, NIL, (List *) lfirst(lc)));
+		op->children = lappend(op->children, pgt_make_select(NIL, NIL, (List *) lfirst(lc)));
 	pgt_op_describe(op);
 	return op;
 }
 
 static void
-build_entry(Block *block, int rtindex)
+build_entry(PgtBlock *block, int rtindex)
 {
 	RangeTblEntry *rte = rt_fetch(rtindex, block->level->query->rtable);
 
+	if (pgt_is_dependent(rte))
+	{
+		pgt_add_dependent(block, rtindex, NULL);
+		return;
+	}
 	switch (rte->rtekind)
 	{
 		case RTE_RELATION:
 			add_scan(block, rtindex, rte);
 			break;
 		case RTE_SUBQUERY:
-			add_op(block, rtindex, build_query(rte->subquery, block->level));
+			add_op(block, rtindex, pgt_build_query(rte->subquery, block->level));
 			break;
 		case RTE_CTE:
 			add_op(block, rtindex, build_cte(block, rte));
@@ -250,17 +273,18 @@ build_entry(Block *block, int rtindex)
 		case RTE_RESULT:
 			break;
 		default:
-			elog(ERROR, "range table entry of kind %d in an incremental query", (int) rte->rtekind);
+			pgt_not_built("a FROM item of an unknown kind", NULL);
+			break;
 	}
 }
 
 /* --- joins --- */
 
 static void
-add_quals(Block *block, Node *quals)
+add_quals(PgtBlock *block, Node *quals)
 {
 	if (quals != NULL)
-		block->quals = list_concat(block->quals, make_ands_implicit((Expr *) rebase(block, quals)));
+		block->quals = list_concat(block->quals, make_ands_implicit((Expr *) pgt_rebase(block, quals)));
 }
 
 static bool
@@ -285,7 +309,7 @@ is_identity(PgtOp *input, List *targets)
  * `outer`.  Under an outer join this keeps computed columns below the join, where NULL extension has not happened yet.
  */
 static PgtOp *
-close_side(Block *side, Block *outer, int ordinal, int offset)
+close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 {
 	List	   *targets = NIL;
 	PgtOp	   *op;
@@ -294,16 +318,16 @@ close_side(Block *side, Block *outer, int ordinal, int offset)
 	ListCell   *le;
 
 	foreach(lc, side->maps)
-		foreach(le, ((EntryMap *) lfirst(lc))->exprs)
+		foreach(le, ((PgtEntryMap *) lfirst(lc))->exprs)
 			if (lfirst(le) != NULL)
 				targets = lappend(targets, lfirst(le));
 	if (list_length(side->inputs) == 1 && side->quals == NIL && is_identity(linitial(side->inputs), targets))
 		op = linitial(side->inputs);
 	else
-		op = make_select(side->inputs, side->quals, targets);
+		op = pgt_make_projection(side->inputs, side->quals, targets);
 	foreach(lc, side->maps)
 	{
-		EntryMap   *map = lfirst(lc);
+		PgtEntryMap   *map = lfirst(lc);
 		List	   *exprs = NIL;
 
 		foreach(le, map->exprs)
@@ -314,49 +338,51 @@ close_side(Block *side, Block *outer, int ordinal, int offset)
 				v->varattno += offset;
 			exprs = lappend(exprs, v);
 		}
-		add_map(outer, map->rtindex, exprs);
+		pgt_add_map(outer, map->rtindex, exprs);
 	}
 	return op;
 }
 
 /* LEFT, RIGHT (as LEFT with sides swapped) and FULL joins: one input with the columns of both sides. */
 static void
-build_outer(Block *block, JoinExpr *join)
+build_outer(PgtBlock *block, JoinExpr *join)
 {
 	PgtOp	   *op = pgt_op_make(PGT_OP_OUTER, next_id++, 0);
-	Block		l = {block->level};
-	Block		r = {block->level};
-	Block		on = {block->level};
-	Block		out = {block->level};
+	PgtBlock		l = {block->level};
+	PgtBlock		r = {block->level};
+	PgtBlock		on = {block->level};
+	PgtBlock		out = {block->level};
 	int			ordinal = list_length(block->inputs) + 1;
 	PgtOp	   *lop;
 	PgtOp	   *rop;
-	Block	   *rside = join->jointype == JOIN_RIGHT ? &l : &r;
+	PgtBlock	   *rside = join->jointype == JOIN_RIGHT ? &l : &r;
+	Node	   *quals;
 
-	build_from(&l, join->larg);
-	build_from(&r, join->rarg);
+	pgt_build_from(&l, join->larg);
+	pgt_build_from(&r, join->rarg);
 	if (rside == &l)
 	{
-		Block		swap = l;
+		PgtBlock		swap = l;
 
 		l = r;
 		r = swap;
 	}
 	lop = close_side(&l, &on, 1, 0);
 	rop = close_side(&r, &on, 2, 0);
+	quals = pgt_lower_sublinks(pgt_rebase(&on, join->quals), &lop, &rop);
 	(void) close_side(&l, &out, ordinal, 0);
 	(void) close_side(&r, &out, ordinal, lop->ncols);
 	op->full = join->jointype == JOIN_FULL;
 	op->children = list_make2(lop, rop);
 	if (join->quals != NULL)
-		op->quals = make_ands_implicit((Expr *) rebase(&on, join->quals));
+		op->quals = make_ands_implicit((Expr *) quals);
 	pgt_op_describe(op);
 	block->inputs = lappend(block->inputs, op);
 	block->maps = list_concat(block->maps, out.maps);
 }
 
-static void
-build_from(Block *block, Node *node)
+void
+pgt_build_from(PgtBlock *block, Node *node)
 {
 	if (IsA(node, RangeTblRef))
 		build_entry(block, ((RangeTblRef *) node)->rtindex);
@@ -365,13 +391,19 @@ build_from(Block *block, Node *node)
 		ListCell   *lc;
 
 		foreach(lc, ((FromExpr *) node)->fromlist)
-			build_from(block, lfirst(lc));
+			pgt_build_from(block, lfirst(lc));
 		add_quals(block, ((FromExpr *) node)->quals);
+	}
+	else if (((JoinExpr *) node)->jointype == JOIN_LEFT && IsA(((JoinExpr *) node)->rarg, RangeTblRef) &&
+			 pgt_is_dependent(rt_fetch(((RangeTblRef *) ((JoinExpr *) node)->rarg)->rtindex, block->level->query->rtable)))
+	{
+		pgt_build_from(block, ((JoinExpr *) node)->larg);
+		pgt_add_dependent(block, ((RangeTblRef *) ((JoinExpr *) node)->rarg)->rtindex, (JoinExpr *) node);
 	}
 	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
 	{
-		build_from(block, ((JoinExpr *) node)->larg);
-		build_from(block, ((JoinExpr *) node)->rarg);
+		pgt_build_from(block, ((JoinExpr *) node)->larg);
+		pgt_build_from(block, ((JoinExpr *) node)->rarg);
 		add_quals(block, ((JoinExpr *) node)->quals);
 	}
 	else
@@ -386,7 +418,10 @@ typedef struct AggContext
 	List	   *columns; /* the child's targets: keys, then what aggregates read */
 	List	   *aggs;	 /* Aggrefs over the child */
 	bool		inside;	 /* walking an aggregate's arguments */
+	int			depth;	 /* inside how many subqueries */
 } AggContext;
+
+static Node *split_aggregates(Node *node, AggContext *cxt);
 
 static Var *
 column_var(List *columns, int index)
@@ -408,33 +443,85 @@ find_or_add(List **list, Node *expr)
 	return list_length(*list) - 1;
 }
 
-/* First pass: every aggregate to its list, its inputs to the child's columns; positions of aggregates are fixed up afterwards. */
-static Node *
-split_aggregates(Node *node, AggContext *cxt)
+/* The position among the keys of an expression found inside `depth` subqueries, or -1. */
+static int
+key_position(AggContext *cxt, Node *node)
 {
 	ListCell   *lc;
 
+	foreach(lc, cxt->keys)
+	{
+		Node	   *key = lfirst(lc);
+
+		if (cxt->depth > 0)
+		{
+			key = copyObject(key);
+			IncrementVarSublevelsUp(key, cxt->depth, 0);
+		}
+		if (equal(key, node))
+			return foreach_current_index(lc);
+	}
+	return -1;
+}
+
+static Node *
+outer_column(AggContext *cxt, Var *v)
+{
+	v->varlevelsup = cxt->depth;
+	return (Node *) v;
+}
+
+static Node *
+split_aggref(Node *node, AggContext *cxt)
+{
+	Aggref	   *agg;
+	Var		   *v;
+
+	cxt->inside = true;
+	agg = (Aggref *) expression_tree_mutator(node, split_aggregates, cxt);
+	cxt->inside = false;
+	agg->location = -1;
+	v = makeVar(1, find_or_add(&cxt->aggs, (Node *) agg) + 1, agg->aggtype, -1, agg->aggcollid, 0);
+	v->varattno += list_length(cxt->keys);
+	return (Node *) v;
+}
+
+/*
+ * First pass: every aggregate to its list, its inputs to the child's columns; positions of aggregates are fixed up afterwards.
+ * A subquery in an aggregate's argument is a column of the child; one beside it sees the groups.
+ */
+static Node *
+split_aggregates(Node *node, AggContext *cxt)
+{
+	int			key;
+
 	if (node == NULL)
 		return NULL;
-	if (!cxt->inside)
-		foreach(lc, cxt->keys)
-			if (equal(lfirst(lc), node))
-				return (Node *) column_var(cxt->columns, foreach_current_index(lc));
-	if (IsA(node, Aggref))
+	if (!cxt->inside && !IsA(node, List) && !IsA(node, Query) && (key = key_position(cxt, node)) >= 0)
+		return outer_column(cxt, column_var(cxt->columns, key));
+	if (IsA(node, Query))
 	{
-		Aggref	   *agg;
-		Var		   *v;
+		Query	   *q;
 
-		cxt->inside = true;
-		agg = (Aggref *) expression_tree_mutator(node, split_aggregates, cxt);
-		cxt->inside = false;
-		agg->location = -1;
-		v = makeVar(1, find_or_add(&cxt->aggs, (Node *) agg) + 1, agg->aggtype, -1, agg->aggcollid, 0);
-		v->varattno += list_length(cxt->keys);
-		return (Node *) v;
+		cxt->depth++;
+		q = query_tree_mutator((Query *) node, split_aggregates, cxt, 0);
+		cxt->depth--;
+		return (Node *) q;
 	}
-	if (IsA(node, Var))
+	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth)
+	{
+		if (cxt->depth > 0)
+			pgt_not_built("an aggregate inside a subquery that belongs to the query around it", "Compute it in a subquery in FROM.");
+		return split_aggref(node, cxt);
+	}
+	if (cxt->inside && cxt->depth == 0 && IsA(node, SubLink))
 		return (Node *) column_var(cxt->columns, find_or_add(&cxt->columns, node));
+	if (IsA(node, Var) && (int) ((Var *) node)->varlevelsup == cxt->depth)
+	{
+		if (cxt->depth > 0)
+			IncrementVarSublevelsUp(node = copyObject(node), -cxt->depth, cxt->depth);
+		return outer_column(cxt, column_var(cxt->columns, find_or_add(&cxt->columns, node)));
+	}
 	return expression_tree_mutator(node, split_aggregates, cxt);
 }
 
@@ -442,15 +529,24 @@ split_aggregates(Node *node, AggContext *cxt)
 static bool
 collect_dependent(Node *node, AggContext *cxt)
 {
-	ListCell   *lc;
+	bool		result;
 
-	if (node == NULL || IsA(node, Aggref))
+	if (node == NULL || (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth))
 		return false;
-	foreach(lc, cxt->keys)
-		if (equal(lfirst(lc), node))
-			return false;
+	if (IsA(node, Query))
+	{
+		cxt->depth++;
+		result = query_tree_walker((Query *) node, collect_dependent, cxt, 0);
+		cxt->depth--;
+		return result;
+	}
+	if (!IsA(node, List) && key_position(cxt, node) >= 0)
+		return false;
 	if (IsA(node, Var))
 	{
+		if ((int) ((Var *) node)->varlevelsup != cxt->depth)
+			return false;
+		IncrementVarSublevelsUp(node = copyObject(node), -cxt->depth, cxt->depth);
 		cxt->keys = lappend(cxt->keys, node);
 		return false;
 	}
@@ -472,7 +568,7 @@ make_agg(PgtOp *child, int nkeys, List *aggs, bool scalar)
 
 /* SELECT over AGG over SELECT for a level with GROUP BY or aggregates; targets and having are in terms of the block. */
 static PgtOp *
-build_grouped(Block *block, Query *query, List *targets, Node *having)
+build_grouped(PgtBlock *block, Query *query, List *targets, Node *having)
 {
 	AggContext	cxt = {NIL};
 	ListCell   *lc;
@@ -483,7 +579,7 @@ build_grouped(Block *block, Query *query, List *targets, Node *having)
 	{
 		Node	   *key = (Node *) get_sortgroupclause_tle(lfirst(lc), query->targetList)->expr;
 
-		key = rebase(block, pgt_flatten_group_exprs(query, key));
+		key = pgt_rebase(block, pgt_flatten_group_exprs(query, key));
 		if (!list_member(cxt.keys, key))
 			cxt.keys = lappend(cxt.keys, key);
 	}
@@ -492,9 +588,9 @@ build_grouped(Block *block, Query *query, List *targets, Node *having)
 	cxt.columns = list_copy(cxt.keys);
 	targets = (List *) split_aggregates((Node *) targets, &cxt);
 	quals = having == NULL ? NIL : (List *) split_aggregates((Node *) make_ands_implicit((Expr *) having), &cxt);
-	agg = make_agg(make_select(block->inputs, block->quals, cxt.columns), list_length(cxt.keys), cxt.aggs,
+	agg = make_agg(pgt_make_projection(block->inputs, block->quals, cxt.columns), list_length(cxt.keys), cxt.aggs,
 				   query->groupClause == NIL);
-	return make_select(list_make1(agg), quals, targets);
+	return pgt_make_projection(list_make1(agg), quals, targets);
 }
 
 /* --- one level --- */
@@ -504,7 +600,7 @@ as_select(PgtOp *op)
 {
 	if (op->kind == PGT_OP_SELECT)
 		return op;
-	return make_select(list_make1(op), NIL, vars_of(op, 1));
+	return pgt_make_select(list_make1(op), NIL, vars_of(op, 1));
 }
 
 static PgtOp *
@@ -534,20 +630,20 @@ coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
 			e = (Node *) makeRelabelType((Expr *) e, exprType(e), exprTypmod(e), lfirst_oid(c), COERCE_IMPLICIT_CAST);
 		targets = lappend(targets, e);
 	}
-	return make_select(list_make1(leaf), NIL, targets);
+	return pgt_make_select(list_make1(leaf), NIL, targets);
 }
 
 static void
-collect_union(Level *level, Node *node, SetOperationStmt *top, List **leaves)
+collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 {
 	if (IsA(node, RangeTblRef))
 	{
 		RangeTblEntry *rte = rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable);
-		Block		block = {level};
-		PgtOp	   *op = coerce_leaf(build_query(rte->subquery, level), top);
+		PgtBlock		block = {level};
+		PgtOp	   *op = coerce_leaf(pgt_build_query(rte->subquery, level), top);
 
 		add_op(&block, 1, linitial(op->children));
-		*leaves = lappend(*leaves, make_select(block.inputs, block.quals, (List *) rebase(&block, (Node *) op->targets)));
+		*leaves = lappend(*leaves, pgt_make_select(block.inputs, block.quals, (List *) pgt_rebase(&block, (Node *) op->targets)));
 	}
 	else
 	{
@@ -571,7 +667,7 @@ collect_union(Level *level, Node *node, SetOperationStmt *top, List **leaves)
 }
 
 static PgtOp *
-build_setop(Level *level)
+build_setop(PgtLevel *level)
 {
 	SetOperationStmt *top = castNode(SetOperationStmt, level->query->setOperations);
 	PgtOp	   *op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
@@ -581,11 +677,11 @@ build_setop(Level *level)
 	return top->all ? op : make_distinct(op);
 }
 
-static PgtOp *
-build_query(Query *query, Level *up)
+PgtOp *
+pgt_build_query(Query *query, PgtLevel *up)
 {
-	Level		level = {query, up};
-	Block		block = {&level};
+	PgtLevel		level = {query, up};
+	PgtBlock		block = {&level};
 	List	   *targets = NIL;
 	ListCell   *lc;
 	PgtOp	   *op;
@@ -593,31 +689,37 @@ build_query(Query *query, Level *up)
 
 	if (query->setOperations != NULL)
 		return build_setop(&level);
-	build_from(&block, (Node *) query->jointree);
+	pgt_build_from(&block, (Node *) query->jointree);
 	foreach(lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
 		if (!tle->resjunk)
-			targets = lappend(targets, rebase(&block, pgt_flatten_group_exprs(query, (Node *) tle->expr)));
+			targets = lappend(targets, pgt_rebase(&block, pgt_flatten_group_exprs(query, (Node *) tle->expr)));
 	}
-	having = rebase(&block, pgt_flatten_group_exprs(query, query->havingQual));
+	having = pgt_rebase(&block, pgt_flatten_group_exprs(query, query->havingQual));
 	if (query->hasAggs || query->groupClause != NIL || query->havingQual != NULL)
 		op = build_grouped(&block, query, targets, having);
 	else
-		op = make_select(block.inputs, block.quals, targets);
+		op = pgt_make_projection(block.inputs, block.quals, targets);
 	if (query->distinctClause != NIL)
 		op = make_distinct(op);
 	return op;
 }
 
+/* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
-pgt_build_tree(Query *query)
+pgt_build_tree(Query *query, PgtFindings *found)
 {
 	PgtOp	   *op;
 
 	next_id = 1;
-	op = as_select(build_query(query, NULL));
+	findings = found;
+	pgt_apply_reset();
+	op = as_select(pgt_build_query(query, NULL));
+	pgt_check_closed(op);
+	if (found->full_reason != NULL)
+		return NULL;
 	if (op->ncols > 0)
 		pgt_op_prune(op, bms_add_range(NULL, 1, op->ncols));
 	return op;

@@ -102,6 +102,15 @@ pgt_finalize_tupdesc(TupleDesc desc)
 #define pgt_rte_selected_cols(query, rte) ((rte)->selectedCols)
 #endif
 
+/* a query whose range table is replaced by another: 16 keeps permissions beside it, 18 may have an entry for grouped expressions */
+#if PG_VERSION_NUM >= 180000
+#define pgt_forget_entries(query) ((query)->rteperminfos = NIL, (query)->hasGroupRTE = false)
+#elif PG_VERSION_NUM >= 160000
+#define pgt_forget_entries(query) ((query)->rteperminfos = NIL)
+#else
+#define pgt_forget_entries(query) ((void) (query))
+#endif
+
 /* 18 has columns that are computed when read */
 #if PG_VERSION_NUM >= 180000
 #define pgt_attribute_is_virtual(att) ((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)

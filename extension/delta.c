@@ -109,6 +109,8 @@ make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 			return pgt_delta_agg(cxt, op);
 		case PGT_OP_UNION:
 			return delta_union(cxt, op);
+		case PGT_OP_APPLY:
+			return pgt_delta_apply(cxt, op);
 	}
 	return NULL;
 }

@@ -62,5 +62,6 @@ extern bool pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed);
 extern PgtFrom pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_outer(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_agg(PgtDeltaCtx *cxt, const PgtOp *op);
+extern PgtFrom pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op);
 
 #endif /* PGT_DELTA_H */

@@ -16,6 +16,7 @@
 #include "utils/ruleutils.h"
 
 #include "deparse.h"
+#include "template.h"
 
 int
 pgt_path_push(void)
@@ -259,6 +260,17 @@ post_union(const PgtOp *op)
 	return s.data;
 }
 
+static char *
+post_apply(const PgtOp *op)
+{
+	char	  **froms = palloc(sizeof(char *) * list_length(op->children));
+	ListCell   *lc;
+
+	foreach(lc, op->children)
+		froms[foreach_current_index(lc)] = psprintf("(%s)", pgt_post(lfirst(lc)));
+	return pgt_template_sql(op, froms, false);
+}
+
 char *
 pgt_post(const PgtOp *op)
 {
@@ -274,6 +286,8 @@ pgt_post(const PgtOp *op)
 			return pgt_aggregate(op, psprintf("(%s)", pgt_post(pgt_op_child(op, 1))), NULL);
 		case PGT_OP_UNION:
 			return post_union(op);
+		case PGT_OP_APPLY:
+			return post_apply(op);
 	}
 	return NULL;
 }

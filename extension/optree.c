@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "optree.h"
+#include "template.h"
 
 PgtOp *
 pgt_op_make(PgtOpKind kind, int id, int ncols)
@@ -166,6 +167,23 @@ describe_union(PgtOp *op)
 	}
 }
 
+static void
+describe_apply(PgtOp *op)
+{
+	ListCell   *lc;
+	int			i = 0;
+
+	op->ncols = list_length(op->query->targetList);
+	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	foreach(lc, op->query->targetList)
+	{
+		Var		   *v = (Var *) ((TargetEntry *) lfirst(lc))->expr;
+
+		describe_expr(&op->cols[i++], (Node *) v,
+					  IsA(v, Var) && v->varno == 1 && pgt_op_child(op, 1)->cols[v->varattno - 1].notnull);
+	}
+}
+
 void
 pgt_op_describe(PgtOp *op)
 {
@@ -184,6 +202,9 @@ pgt_op_describe(PgtOp *op)
 			break;
 		case PGT_OP_UNION:
 			describe_union(op);
+			break;
+		case PGT_OP_APPLY:
+			describe_apply(op);
 			break;
 	}
 }
@@ -269,6 +290,42 @@ prune_scan(PgtOp *op, Bitmapset *needed)
 	op->ncols = n;
 }
 
+static void
+collect_template_var(Var *v, int ordinal, void *arg)
+{
+	PruneContext *cxt = arg;
+
+	cxt->used[ordinal] = bms_add_member(cxt->used[ordinal], v->varattno);
+}
+
+static void
+renumber_template_var(Var *v, int ordinal, void *arg)
+{
+	v->varattno = ((PruneContext *) arg)->newcol[ordinal][v->varattno];
+}
+
+static void
+collect_node(PgtOp *op, PruneContext *cxt)
+{
+	collect_vars((Node *) op->targets, cxt);
+	collect_vars((Node *) op->quals, cxt);
+	collect_vars((Node *) op->aggs, cxt);
+	collect_vars((Node *) op->touches, cxt);
+	if (op->query != NULL)
+		pgt_template_visit(op->query, collect_template_var, cxt);
+}
+
+static void
+renumber_node(PgtOp *op, PruneContext *cxt)
+{
+	op->targets = (List *) renumber_vars((Node *) op->targets, cxt);
+	op->quals = (List *) renumber_vars((Node *) op->quals, cxt);
+	op->aggs = (List *) renumber_vars((Node *) op->aggs, cxt);
+	op->touches = (List *) renumber_vars((Node *) op->touches, cxt);
+	if (op->query != NULL)
+		pgt_template_visit(op->query, renumber_template_var, cxt);
+}
+
 /* Narrow what the node keeps of its own output; children are told afterwards what the rest uses. */
 static void
 prune_own(PgtOp *op, Bitmapset *needed)
@@ -277,6 +334,8 @@ prune_own(PgtOp *op, Bitmapset *needed)
 		op->targets = keep_needed(op->targets, needed, 0);
 	else if (op->kind == PGT_OP_AGG)
 		op->aggs = keep_needed(op->aggs, needed, op->nkeys);
+	else if (op->kind == PGT_OP_APPLY)
+		op->query->targetList = keep_needed(op->query->targetList, needed, 0);
 }
 
 static Bitmapset *
@@ -319,12 +378,12 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 	}
 	if (op->kind == PGT_OP_AGG && op->nkeys > 0)
 		kept = bms_add_range(bms_copy(needed), 1, op->nkeys);
+	if (op->kind == PGT_OP_APPLY && expression_returns_set((Node *) op->query->targetList))
+		kept = bms_add_range(NULL, 1, op->ncols); /* a set decides how many rows there are */
 	prune_own(op, kept);
 	cxt.used = palloc0(sizeof(Bitmapset *) * (nchildren + 1));
 	cxt.newcol = palloc0(sizeof(int *) * (nchildren + 1));
-	collect_vars((Node *) op->targets, &cxt);
-	collect_vars((Node *) op->quals, &cxt);
-	collect_vars((Node *) op->aggs, &cxt);
+	collect_node(op, &cxt);
 	if (op->kind == PGT_OP_OUTER)
 		kept = NULL;
 	for (int i = 1; i <= nchildren; i++)
@@ -342,9 +401,7 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 					kept = bms_add_member(kept, offset + c);
 		offset += ncols;
 	}
-	op->targets = (List *) renumber_vars((Node *) op->targets, &cxt);
-	op->quals = (List *) renumber_vars((Node *) op->quals, &cxt);
-	op->aggs = (List *) renumber_vars((Node *) op->aggs, &cxt);
+	renumber_node(op, &cxt);
 	pgt_op_describe(op);
 	return kept;
 }

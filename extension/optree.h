@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 #include "nodes/bitmapset.h"
-#include "nodes/primnodes.h"
+#include "nodes/parsenodes.h"
 #include "view.h"
 
 typedef enum PgtOpKind
@@ -19,7 +19,8 @@ typedef enum PgtOpKind
 	PGT_OP_SELECT, /* targets over the inner join of the children, under quals (no children: one row) */
 	PGT_OP_OUTER,  /* left or full join of two children on quals; columns of the left, then of the right */
 	PGT_OP_AGG,	   /* keys (the child's first nkeys columns), then aggregates over the child's columns */
-	PGT_OP_UNION   /* UNION ALL of children with equal columns */
+	PGT_OP_UNION,  /* UNION ALL of children with equal columns */
+	PGT_OP_APPLY   /* a query over the first child whose subqueries read the other children: see template.h */
 } PgtOpKind;
 
 typedef struct PgtCol
@@ -50,6 +51,9 @@ typedef struct PgtOp
 	int			nkeys;
 	bool		scalar; /* no GROUP BY: always one row */
 	List	   *aggs;	/* of Aggref */
+	/* APPLY */
+	Query	   *query;
+	List	   *touches; /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
 } PgtOp;
 
 /* optree.c */

@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 
 #include "analyze.h"
+#include "build.h"
 #include "compat.h"
 #include "guc.h"
 
@@ -31,6 +32,7 @@ typedef struct QueryRule
 	bool		(*applies) (Query *query);
 	const char *name;
 	const char *hint;
+	bool		anywhere; /* also in subqueries that are run for each row as they are */
 } QueryRule;
 
 typedef struct EntryRule
@@ -46,12 +48,6 @@ static bool
 is_recursive(Query *q)
 {
 	return q->hasRecursive;
-}
-
-static bool
-has_sublinks(Query *q)
-{
-	return q->hasSubLinks;
 }
 
 static bool
@@ -81,7 +77,7 @@ has_grouping_sets(Query *q)
 static bool
 has_srf(Query *q)
 {
-	return q->hasTargetSRFs;
+	return q->hasTargetSRFs && (q->hasAggs || q->groupClause != NIL || q->distinctClause != NIL || q->hasWindowFuncs);
 }
 
 static bool
@@ -106,23 +102,15 @@ has_intersect_except(Query *q)
 	return setop_is_other_than_union(q->setOperations);
 }
 
-static bool
-is_lateral(Query *q)
-{
-	return contain_vars_of_level((Node *) q, 1);
-}
-
 static const QueryRule query_rules[] = {
-	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes."},
-	{has_sublinks, "a subquery in an expression", "Rewrite the subquery as a join if it can be one."},
+	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes.", true},
 	{has_windows, "a window function", "Move the window function to the queries that read the stream table."},
 	{has_limit, "LIMIT or OFFSET", "Keep all rows and apply LIMIT when reading the stream table."},
 	{has_distinct_on, "DISTINCT ON", "Use GROUP BY with min or max where that says the same."},
 	{has_grouping_sets, "GROUPING SETS, ROLLUP or CUBE", "Write one GROUP BY per grouping and join them by UNION ALL."},
-	{has_srf, "a set-returning function in the select list", "Expand the set when reading the stream table."},
-	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows."},
+	{has_srf, "a set-returning function in the select list beside aggregation or DISTINCT", "Put the set into FROM."},
+	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
 	{has_intersect_except, "INTERSECT or EXCEPT", "Rewrite it as a join with GROUP BY."},
-	{is_lateral, "LATERAL or a correlated subquery", "Rewrite it as a plain join if it can be one."},
 };
 
 /* --- one range table entry --- */
@@ -140,12 +128,6 @@ is_sampled(RangeTblEntry *rte)
 }
 
 static bool
-is_function(RangeTblEntry *rte)
-{
-	return rte->rtekind == RTE_FUNCTION || rte->rtekind == RTE_TABLEFUNC;
-}
-
-static bool
 is_foreign_kind(RangeTblEntry *rte)
 {
 	return rte->rtekind == RTE_NAMEDTUPLESTORE;
@@ -154,7 +136,6 @@ is_foreign_kind(RangeTblEntry *rte)
 static const EntryRule entry_rules[] = {
 	{is_only, "ONLY on a table with children", "Read the whole inheritance tree, or accept full refreshes."},
 	{is_sampled, "TABLESAMPLE", "A sample has no single answer; filter by a condition instead."},
-	{is_function, "a function in FROM", "Put the function's result into a table and read that."},
 	{is_foreign_kind, "a transition table", NULL},
 };
 
@@ -164,6 +145,7 @@ typedef struct RuleContext
 {
 	PgtFindings *findings;
 	Query	   *query; /* the level being walked */
+	bool		sublink; /* the next level is a subquery in an expression */
 } RuleContext;
 
 static void
@@ -289,12 +271,12 @@ check_var(RuleContext *cxt, Var *v)
 static bool rule_walker(Node *node, RuleContext *cxt);
 
 static void
-check_level(RuleContext *cxt, Query *query)
+check_level(RuleContext *cxt, Query *query, bool by_row)
 {
 	ListCell   *lc;
 
 	for (int i = 0; i < lengthof(query_rules); i++)
-		if (query_rules[i].applies(query))
+		if ((!by_row || query_rules[i].anywhere) && query_rules[i].applies(query))
 			not_incremental(cxt, query_rules[i].name, query_rules[i].hint);
 	foreach(lc, query->rtable)
 		for (int i = 0; i < lengthof(entry_rules); i++)
@@ -311,7 +293,7 @@ rule_walker(Node *node, RuleContext *cxt)
 	{
 		RuleContext level = {cxt->findings, (Query *) node};
 
-		check_level(&level, (Query *) node);
+		check_level(&level, (Query *) node, cxt->sublink || pgt_is_correlated(node));
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}
 	if (IsA(node, Var))
@@ -320,6 +302,13 @@ rule_walker(Node *node, RuleContext *cxt)
 		check_value_function(cxt, (SQLValueFunction *) node);
 	else if (IsA(node, NextValueExpr))
 		refuse_volatile(cxt, "nextval");
+	else if (IsA(node, SubLink))
+	{
+		RuleContext sub = {cxt->findings, cxt->query, true};
+
+		rule_walker(((SubLink *) node)->subselect, &sub);
+		return rule_walker(((SubLink *) node)->testexpr, cxt);
+	}
 	check_functions_in_node(node, check_function, cxt);
 	return expression_tree_walker(node, rule_walker, cxt);
 }

@@ -243,9 +243,8 @@ query_rows(PgtView *view, PgtStore *store)
 }
 
 static void
-compile_incremental(PgtView *view, Query *query)
+compile_incremental(PgtView *view, PgtOp *root, Query *query)
 {
-	PgtOp	   *root = pgt_build_tree(query);
 	SourceContext cxt = {NIL};
 
 	sources_of_tree(&cxt, root);
@@ -273,19 +272,22 @@ pgt_view_compile(const char *text)
 	PgtView    *view = palloc0(sizeof(PgtView));
 	PgtFindings found = {NULL};
 	Query	   *query = pgt_analyze_text(text);
+	PgtOp	   *root = NULL;
 	int			level;
 
 	pgt_rules_apply(query, &found);
 	pgt_canonicalise(query, &found);
 	level = pgt_path_push();
+	if (found.full_reason == NULL)
+		root = pgt_build_tree(copyObject(query), &found);
 	view->query = pg_get_querydef(copyObject(query), false);
 	view->full_reason = found.full_reason == NULL ? NULL : pstrdup(found.full_reason);
 	view->full_hint = found.full_hint == NULL ? NULL : pstrdup(found.full_hint);
 	view->notices = found.notices;
 	view->functions = found.functions;
 	view->time_dependent = found.full_reason != NULL && found.time_dependent;
-	if (view->full_reason == NULL)
-		compile_incremental(view, query);
+	if (root != NULL)
+		compile_incremental(view, root, query);
 	else
 		compile_plain(view, query);
 	set_columns(view, store_of(view));

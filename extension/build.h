@@ -1,0 +1,52 @@
+/*
+ * build.h - what the builders of operator nodes share: query levels, blocks, and the map from range table entries to inputs.
+ */
+#ifndef PGT_BUILD_H
+#define PGT_BUILD_H
+
+#include "postgres.h"
+#include "nodes/parsenodes.h"
+#include "optree.h"
+
+/* The query levels around the one being built: where a CTE reference finds its query. */
+typedef struct PgtLevel
+{
+	Query	   *query;
+	struct PgtLevel *up;
+} PgtLevel;
+
+/* The expressions that one range table entry's columns stand for, over the block's inputs. */
+typedef struct PgtEntryMap
+{
+	int			rtindex;
+	List	   *exprs; /* by attribute number; NULL where there is no such column */
+} PgtEntryMap;
+
+typedef struct PgtBlock
+{
+	PgtLevel   *level;
+	List	   *inputs; /* of PgtOp */
+	List	   *quals;	/* over the inputs; may hold subqueries until the block is closed */
+	List	   *maps;	/* of PgtEntryMap */
+} PgtBlock;
+
+/* build.c */
+extern PgtOp *pgt_build_query(Query *query, PgtLevel *up);
+extern void pgt_build_from(PgtBlock *block, Node *node);
+extern Node *pgt_rebase(PgtBlock *block, Node *node);
+extern PgtOp *pgt_make_select(List *inputs, List *quals, List *targets);
+extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
+extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs);
+extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
+
+/* build_apply.c */
+extern void pgt_apply_reset(void); /* before each tree */
+extern bool pgt_is_correlated(Node *node); /* refers to a query level above the node's own */
+extern Node *pgt_prepare_sublinks(PgtLevel *level, Node *expr);
+extern PgtOp *pgt_make_projection(List *inputs, List *quals, List *targets); /* SELECT, or APPLY if subqueries are involved */
+extern Node *pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right); /* subqueries of an ON become columns of a side */
+extern void pgt_check_closed(PgtOp *op); /* nothing refers to a level that is gone */
+extern bool pgt_is_dependent(RangeTblEntry *rte);
+extern void pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left); /* left: the LEFT JOIN it is the right side of */
+
+#endif /* PGT_BUILD_H */

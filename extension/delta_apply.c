@@ -1,0 +1,134 @@
+/*
+ * delta_apply.c - subqueries, LATERAL items and functions in FROM, by looking again at the rows that a change can touch.
+ *
+ * Rows of the first child that a change of another child can touch are those that meet one of its changed rows under the
+ * conditions the subquery has on both (all of them, where there is none).  For these and for the first child's own changes,
+ *     delta = n * (template over new bags) + (w - n) * (template over old bags)
+ * where n is the number of copies of the row now, if it is touched, and w its change.  A bag is what such rows can see of a
+ * child: its post rows near them, and for the old state these minus the child's delta.  Old states are never scanned.
+ */
+#include "postgres.h"
+
+#include "delta.h"
+#include "template.h"
+
+/* The first child and child `ordinal` joined under its touching conditions, for pgt_post_near. */
+static PgtOp
+touching_join(const PgtOp *op, int ordinal)
+{
+	PgtOp		join = {PGT_OP_SELECT};
+
+	join.children = op->children;
+	join.quals = list_nth(op->touches, ordinal - 2);
+	return join;
+}
+
+static char *
+touching_condition(const PgtOp *op, int ordinal)
+{
+	char	   *quals = pgt_quals(list_nth(op->touches, ordinal - 2), op->children);
+
+	return quals == NULL ? "true" : quals;
+}
+
+/* Rows of the first child by image, with n copies where they are touched, and their change w. */
+static char *
+touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas)
+{
+	PgtOp	   *left = pgt_op_child(op, 1);
+	StringInfoData q;
+	char	   *keys = pgt_image_keys(left->cols, left->ncols, "a1");
+	char	   *values = pgt_image_values(left->cols, left->ncols, "a1");
+	char	   *group = keys[0] == '\0' ? " HAVING pg_catalog.count(*) > 0" : psprintf(" GROUP BY %s", keys);
+
+	initStringInfo(&q);
+	for (int i = 2; i <= list_length(op->children); i++)
+	{
+		PgtOp		join;
+
+		if (deltas[i - 1] == NULL)
+			continue;
+		join = touching_join(op, i);
+		appendStringInfo(&q, "%sSELECT %s FROM (%s) a1 WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s)%s", q.len > 0 ? " UNION ALL " : "",
+						 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
+						 pgt_post_near(cxt, &join, 1, i, deltas[i - 1]), deltas[i - 1], i, touching_condition(op, i), group);
+	}
+	if (deltas[0] != NULL)
+		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
+						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
+	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s",
+									  pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
+												"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"), q.data, group));
+}
+
+/* What touched rows see of a child now. */
+static char *
+near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
+{
+	PgtOp		join = touching_join(op, ordinal);
+
+	return pgt_enr(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE EXISTS (SELECT 1 FROM %s a1 WHERE %s)",
+									  pgt_columns(psprintf("a%d", ordinal), pgt_op_child(op, ordinal)->ncols, 0),
+									  pgt_post_near(cxt, &join, ordinal, 1, touched), ordinal, touched,
+									  touching_condition(op, ordinal)));
+}
+
+static char *
+old_rows(PgtDeltaCtx *cxt, const PgtOp *child, char *near, PgtFrom delta)
+{
+	char	   *cols = pgt_columns("r", child->ncols, 0);
+	char	   *both;
+	char	   *keys = pgt_image_keys(child->cols, child->ncols, "a1");
+
+	both = psprintf("(SELECT %s FROM %s r UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), near,
+					pgt_join2(cols, "-r.w AS w"), delta);
+	both = psprintf("(SELECT %s FROM %s a1%s%s HAVING pg_catalog.sum(a1.w) > 0)",
+					pgt_join2(pgt_image_values(child->cols, child->ncols, "a1"), "pg_catalog.sum(a1.w)::pg_catalog.int8 AS w"), both,
+					keys[0] ? " GROUP BY " : "", keys);
+	return pgt_enr(cxt, "o", psprintf("SELECT %s FROM %s r, pg_catalog.generate_series(1, r.w) g", cols, both));
+}
+
+/* Only the first child changed: each of its changed rows, once. */
+static PgtFrom
+linear(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	int			n = list_length(op->children);
+	char	  **froms = palloc(sizeof(char *) * n);
+
+	froms[0] = pgt_delta_netted(cxt, pgt_op_child(op, 1));
+	for (int i = 2; i <= n; i++)
+	{
+		PgtOp		join = touching_join(op, i);
+
+		froms[i - 1] = psprintf("(%s)", pgt_post_near(cxt, &join, i, 1, froms[0]));
+	}
+	return psprintf("(%s)", pgt_template_sql(op, froms, true));
+}
+
+PgtFrom
+pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	int			n = list_length(op->children);
+	PgtFrom    *deltas = palloc0(sizeof(PgtFrom) * n);
+	char	  **new = palloc0(sizeof(char *) * n);
+	char	  **old = palloc0(sizeof(char *) * n);
+	char	   *cols = pgt_columns("t", pgt_op_child(op, 1)->ncols, 0);
+	char	   *touched;
+	bool		inner = false;
+
+	for (int i = 2; i <= n; i++)
+		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed);
+	if (!inner)
+		return linear(cxt, op);
+	for (int i = 1; i <= n; i++)
+		deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
+	touched = touched_rows(cxt, op, deltas);
+	new[0] = psprintf("(SELECT %s FROM %s t WHERE t.n <> 0)", pgt_join2(cols, "t.n AS w"), touched);
+	old[0] = psprintf("(SELECT %s FROM %s t WHERE t.w <> t.n)", pgt_join2(cols, "t.w - t.n AS w"), touched);
+	for (int i = 2; i <= n; i++)
+	{
+		new[i - 1] = near_rows(cxt, op, i, touched);
+		old[i - 1] = deltas[i - 1] == NULL ? new[i - 1] : old_rows(cxt, pgt_op_child(op, i), new[i - 1], deltas[i - 1]);
+	}
+	return psprintf("(%s UNION ALL %s)", pgt_template_sql(op, new, true), pgt_template_sql(op, old, true));
+}

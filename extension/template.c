@@ -1,0 +1,327 @@
+/*
+ * template.c - templates of APPLY nodes: walking, what a row of a child can touch, and their SQL.
+ *
+ * The server's own deparser writes the statement over the placeholders' names; these are then replaced by FROM items, which may
+ * be post states, old states or materialised bags.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/ruleutils.h"
+
+#include "deparse.h"
+#include "template.h"
+
+#define CHILD_NAME "__pgt_in"
+#define OP_NAME "__pgt_op"
+
+RangeTblEntry *
+pgt_placeholder(int number, bool of_child)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_CTE;
+	rte->ctename = psprintf("%s%d__", of_child ? CHILD_NAME : OP_NAME, number);
+	rte->alias = makeAlias(psprintf("a%d", number), NIL);
+	rte->eref = makeAlias(psprintf("a%d", number), NIL);
+	rte->inFromCl = true;
+	return rte;
+}
+
+int
+pgt_placeholder_number(const RangeTblEntry *rte, bool of_child)
+{
+	const char *prefix = of_child ? CHILD_NAME : OP_NAME;
+
+	if (rte->rtekind != RTE_CTE || strncmp(rte->ctename, prefix, strlen(prefix)) != 0)
+		return 0;
+	return atoi(rte->ctename + strlen(prefix));
+}
+
+/* --- walking --- */
+
+typedef struct VisitContext
+{
+	List	   *levels; /* of Query, innermost first */
+	PgtVisitVar visit;
+	void	   *arg;
+} VisitContext;
+
+static bool
+visit_walker(Node *node, VisitContext *cxt)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		Var		   *v = (Var *) node;
+		Query	   *q;
+		int			ordinal;
+
+		if ((int) v->varlevelsup >= list_length(cxt->levels))
+			return false;
+		q = list_nth(cxt->levels, v->varlevelsup);
+		ordinal = pgt_placeholder_number(rt_fetch(v->varno, q->rtable), true);
+		if (ordinal > 0)
+			cxt->visit(v, ordinal, cxt->arg);
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		cxt->levels = lcons(node, cxt->levels);
+		query_tree_walker((Query *) node, visit_walker, cxt, 0);
+		cxt->levels = list_delete_first(cxt->levels);
+		return false;
+	}
+	return expression_tree_walker(node, visit_walker, cxt);
+}
+
+void
+pgt_template_visit(Query *query, PgtVisitVar visit, void *arg)
+{
+	VisitContext cxt = {NIL, visit, arg};
+
+	visit_walker((Node *) query, &cxt);
+}
+
+/* --- touches --- */
+
+typedef struct FlattenContext
+{
+	int			ordinal; /* of the child that the subquery reads */
+	bool		failed;
+} FlattenContext;
+
+/* A subquery's conjunct over the two children's columns. */
+static Node *
+flatten_mutator(Node *node, FlattenContext *cxt)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *v = copyObject((Var *) node);
+
+		if (v->varlevelsup > 1 || v->varno != 1)
+			cxt->failed = true;
+		v->varno = v->varlevelsup == 0 ? cxt->ordinal : 1;
+		v->varlevelsup = 0;
+		return (Node *) v;
+	}
+	if (IsA(node, SubLink) || IsA(node, Aggref) || IsA(node, WindowFunc) || IsA(node, Query))
+	{
+		cxt->failed = true;
+		return node;
+	}
+	return expression_tree_mutator(node, flatten_mutator, cxt);
+}
+
+static Node *
+test_mutator(Node *node, Query *sub)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
+		return copyObject((Node *) list_nth_node(TargetEntry, sub->targetList, ((Param *) node)->paramid - 1)->expr);
+	return expression_tree_mutator(node, test_mutator, sub);
+}
+
+/* Rows of the subquery under which x op ANY is certainly not decided differently are those where the test is false; ALL: true. */
+static Node *
+test_condition(SubLink *s, Query *sub)
+{
+	Node	   *test = copyObject(s->testexpr);
+	BooleanTest *b = makeNode(BooleanTest);
+
+	IncrementVarSublevelsUp(test, 1, 0);
+	b->arg = (Expr *) test_mutator(test, sub);
+	b->booltesttype = s->subLinkType == ALL_SUBLINK ? IS_NOT_TRUE : IS_NOT_FALSE;
+	b->location = -1;
+	return (Node *) b;
+}
+
+static void
+touches_of(PgtOp *op, Query *sub, SubLink *s)
+{
+	int			ordinal;
+	List	   *conjuncts;
+	List	   *out = NIL;
+	ListCell   *lc;
+
+	if (list_length(sub->rtable) != 1 || (ordinal = pgt_placeholder_number(linitial(sub->rtable), true)) == 0)
+		return;
+	conjuncts = list_copy(make_ands_implicit((Expr *) sub->jointree->quals));
+	if (s != NULL && (s->subLinkType == ANY_SUBLINK || s->subLinkType == ALL_SUBLINK) && !sub->hasAggs && sub->groupClause == NIL &&
+		sub->groupingSets == NIL && !sub->hasWindowFuncs && !sub->hasTargetSRFs && sub->havingQual == NULL &&
+		sub->limitCount == NULL && sub->limitOffset == NULL && !sub->hasDistinctOn)
+		conjuncts = lappend(conjuncts, test_condition(s, sub));
+	foreach(lc, conjuncts)
+	{
+		FlattenContext cxt = {ordinal, false};
+		Node	   *flat = flatten_mutator(lfirst(lc), &cxt);
+
+		if (!cxt.failed)
+			out = lappend(out, flat);
+	}
+	lfirst(list_nth_cell(op->touches, ordinal - 2)) = out;
+}
+
+static bool
+touches_walker(Node *node, PgtOp *op)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, SubLink))
+	{
+		touches_of(op, (Query *) ((SubLink *) node)->subselect, (SubLink *) node);
+		return touches_walker(((SubLink *) node)->testexpr, op);
+	}
+	return expression_tree_walker(node, touches_walker, op);
+}
+
+void
+pgt_template_touches(PgtOp *op)
+{
+	ListCell   *lc;
+
+	op->touches = NIL;
+	for (int i = 2; i <= list_length(op->children); i++)
+		op->touches = lappend(op->touches, NIL);
+	touches_walker((Node *) op->query->targetList, op);
+	touches_walker((Node *) op->query->jointree, op);
+	foreach(lc, op->query->rtable)
+		if (((RangeTblEntry *) lfirst(lc))->rtekind == RTE_SUBQUERY)
+			touches_of(op, ((RangeTblEntry *) lfirst(lc))->subquery, NULL);
+}
+
+/* --- SQL --- */
+
+static List *
+column_names(int n, bool weighted)
+{
+	List	   *names = NIL;
+
+	for (int i = 1; i <= n; i++)
+		names = lappend(names, makeString(psprintf("c%d", i)));
+	if (weighted)
+		names = lappend(names, makeString(pstrdup("w")));
+	return names;
+}
+
+typedef struct NameContext
+{
+	const PgtOp *op;
+	bool		weighted;
+} NameContext;
+
+/* Placeholders get the columns that their children have now; the deparser must not see names that Vars were written with. */
+static bool
+name_walker(Node *node, NameContext *cxt)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+	{
+		((Var *) node)->varnosyn = 0;
+		((Var *) node)->varattnosyn = 0;
+		return false;
+	}
+	if (IsA(node, Query))
+	{
+		foreach(lc, ((Query *) node)->rtable)
+		{
+			RangeTblEntry *rte = lfirst(lc);
+			int			ordinal = pgt_placeholder_number(rte, true);
+
+			if (ordinal > 0)
+				rte->eref->colnames = column_names(pgt_op_child(cxt->op, ordinal)->ncols, cxt->weighted && ordinal == 1);
+		}
+		return query_tree_walker((Query *) node, name_walker, cxt, 0);
+	}
+	return expression_tree_walker(node, name_walker, cxt);
+}
+
+/* The deparser wants a range table entry for a join. */
+static void
+complete_join(Query *q)
+{
+	JoinExpr   *join = linitial(q->jointree->fromlist);
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	int			n = 0;
+
+	if (!IsA(join, JoinExpr))
+		return;
+	rte->rtekind = RTE_JOIN;
+	rte->jointype = join->jointype;
+	rte->eref = makeAlias("unnamed_join", NIL);
+	rte->inFromCl = true;
+	for (int side = 1; side <= 2; side++)
+	{
+		int			ncols = list_length(rt_fetch(side, q->rtable)->eref->colnames);
+
+		for (int i = 1; i <= ncols; i++)
+		{
+			rte->joinaliasvars = lappend(rte->joinaliasvars, makeVar(side, i, INT4OID, -1, InvalidOid, 0));
+			rte->eref->colnames = lappend(rte->eref->colnames, makeString(psprintf("j%d", ++n)));
+			if (side == 1)
+				rte->joinleftcols = lappend_int(rte->joinleftcols, i);
+			else
+				rte->joinrightcols = lappend_int(rte->joinrightcols, i);
+		}
+	}
+	q->rtable = lappend(q->rtable, rte);
+	join->rtindex = list_length(q->rtable);
+}
+
+static char *
+fill_in(const char *text, const PgtOp *op, char **froms)
+{
+	StringInfoData s;
+	size_t		len = strlen(CHILD_NAME);
+
+	initStringInfo(&s);
+	while (*text != '\0')
+	{
+		char	   *end;
+		long		n;
+
+		if (strncmp(text, CHILD_NAME, len) == 0 && (n = strtol(text + len, &end, 10)) > 0 && n <= list_length(op->children) &&
+			strncmp(end, "__ ", 3) == 0)
+		{
+			appendStringInfoString(&s, froms[n - 1]);
+			text = end + 2;
+		}
+		else
+			appendStringInfoChar(&s, *text++);
+	}
+	return s.data;
+}
+
+char *
+pgt_template_sql(const PgtOp *op, char **froms, bool weighted)
+{
+	Query	   *q = copyObject(op->query);
+	NameContext cxt = {op, weighted};
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, q->targetList)
+	{
+		((TargetEntry *) lfirst(lc))->resno = ++n;
+		((TargetEntry *) lfirst(lc))->resname = psprintf("c%d", n);
+	}
+	if (weighted)
+		q->targetList = lappend(q->targetList,
+								makeTargetEntry((Expr *) makeVar(1, pgt_op_child(op, 1)->ncols + 1, INT8OID, -1, InvalidOid, 0), n + 1,
+												pstrdup("w"), false));
+	name_walker((Node *) q, &cxt);
+	complete_join(q);
+	return fill_in(pg_get_querydef(q, false), op, froms);
+}

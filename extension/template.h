@@ -1,0 +1,27 @@
+/*
+ * template.h - the query of an APPLY node: PostgreSQL's own Query, whose subqueries read placeholders for the node's children.
+ *
+ * A placeholder is a range table entry of kind CTE with a name made here.  The first FROM item is the first child; the other
+ * children stand alone in the FROM of some subquery, or of a LATERAL item that is the second FROM item.
+ */
+#ifndef PGT_TEMPLATE_H
+#define PGT_TEMPLATE_H
+
+#include "postgres.h"
+#include "nodes/parsenodes.h"
+#include "optree.h"
+
+extern RangeTblEntry *pgt_placeholder(int number, bool of_child);
+extern int	pgt_placeholder_number(const RangeTblEntry *rte, bool of_child); /* 0: not one */
+
+/* Calls visit for each Var of a child (its ordinal given), at any depth; it may change the Var. */
+typedef void (*PgtVisitVar) (Var *var, int ordinal, void *arg);
+extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
+
+/* Children under which some row of the first one must be looked at again: fills op->touches. */
+extern void pgt_template_touches(PgtOp *op);
+
+/* The statement over these FROM items, one per child; with a column w of the first carried along if weighted. */
+extern char *pgt_template_sql(const PgtOp *op, char **froms, bool weighted);
+
+#endif /* PGT_TEMPLATE_H */
