@@ -25,12 +25,23 @@
 /* Stands for the FROM item beside the first child until the template is made. */
 #define BESIDE_VARNO 60000
 
+/* A subquery seen before is the same template again, so that equal expressions stay equal (GROUP BY and SELECT list). */
+typedef struct KnownTemplate
+{
+	Query	   *level;
+	Query	   *subquery;
+	bool		exists;
+	Query	   *template;
+} KnownTemplate;
+
 static List *pending; /* of PgtOp: read by templates that have no APPLY yet, newest first */
+static List *known;	  /* of KnownTemplate */
 
 void
 pgt_apply_reset(void)
 {
 	pending = NIL;
+	known = NIL;
 }
 
 /* --- what refers to what --- */
@@ -304,6 +315,27 @@ make_template(PgtLevel *up, Query *q, bool exists)
 	return split_template(&level);
 }
 
+static Query *
+template_of(PgtLevel *level, Query *subquery, bool exists)
+{
+	KnownTemplate *k;
+	ListCell   *lc;
+
+	foreach(lc, known)
+	{
+		k = lfirst(lc);
+		if (k->level == level->query && k->exists == exists && equal(k->subquery, subquery))
+			return copyObject(k->template);
+	}
+	k = palloc(sizeof(KnownTemplate));
+	k->level = level->query;
+	k->subquery = copyObject(subquery);
+	k->exists = exists;
+	k->template = make_template(level, subquery, exists);
+	known = lappend(known, k);
+	return copyObject(k->template);
+}
+
 static Node *
 prepare_mutator(Node *node, PgtLevel *level)
 {
@@ -317,7 +349,7 @@ prepare_mutator(Node *node, PgtLevel *level)
 
 		*s = *(SubLink *) node;
 		s->testexpr = prepare_mutator(s->testexpr, level);
-		s->subselect = (Node *) make_template(level, castNode(Query, s->subselect), s->subLinkType == EXISTS_SUBLINK);
+		s->subselect = (Node *) template_of(level, castNode(Query, s->subselect), s->subLinkType == EXISTS_SUBLINK);
 		return (Node *) s;
 	}
 	return expression_tree_mutator(node, prepare_mutator, level);
@@ -358,7 +390,7 @@ adopt_walker(Node *node, PgtOp *op)
 
 			if (id == 0)
 				continue;
-			op->children = lappend(op->children, pending_op(id));
+			op->children = lappend(op->children, pgt_op_clone(pending_op(id)));
 			lfirst(lc) = pgt_placeholder(list_length(op->children), true);
 		}
 		return query_tree_walker((Query *) node, adopt_walker, op, 0);

@@ -37,6 +37,26 @@ pgt_op_make(PgtOpKind kind, int id, int ncols)
 }
 
 PgtOp *
+pgt_op_clone(const PgtOp *op)
+{
+	PgtOp	   *copy = palloc(sizeof(PgtOp));
+	ListCell   *lc;
+
+	*copy = *op;
+	copy->cols = palloc(sizeof(PgtCol) * Max(op->ncols, 1));
+	memcpy(copy->cols, op->cols, sizeof(PgtCol) * op->ncols);
+	copy->targets = copyObject(op->targets);
+	copy->quals = copyObject(op->quals);
+	copy->aggs = copyObject(op->aggs);
+	copy->query = copyObject(op->query);
+	copy->touches = copyObject(op->touches);
+	copy->children = NIL;
+	foreach(lc, op->children)
+		copy->children = lappend(copy->children, pgt_op_clone(lfirst(lc)));
+	return copy;
+}
+
+PgtOp *
 pgt_op_child(const PgtOp *op, int ordinal)
 {
 	return (PgtOp *) list_nth(op->children, ordinal - 1);

@@ -58,6 +58,7 @@ typedef struct PgtOp
 
 /* optree.c */
 extern PgtOp *pgt_op_make(PgtOpKind kind, int id, int ncols);
+extern PgtOp *pgt_op_clone(const PgtOp *op);
 extern PgtOp *pgt_op_child(const PgtOp *op, int ordinal); /* 1-based */
 extern void pgt_op_describe(PgtOp *op);					  /* fill cols from expressions and children */
 extern void pgt_op_prune(PgtOp *op, Bitmapset *needed);	  /* drop columns above does not need; renumbers */

@@ -39,6 +39,8 @@ class Grammar:
         self.domain = rnd.choice([2, 4, 8])
         self.nulls = rnd.choice([0.0, 0.15, 0.4])
         self.alias = 0
+        self.subs = 0.0   # how likely a condition or a value is a subquery
+        self.nesting = 0
 
     # --- data ---
 
@@ -123,6 +125,8 @@ class Grammar:
         r = self.rnd
         fam = {'num2': ('num', 'num2', 'int'), 'num': ('num', 'num2', 'int'), 'int': ('int',)}.get(ty, (ty,))
         col = self.pick(cols, *fam)
+        if ty in ('int', 'num', 'text') and self.subs and self.nesting < 2 and r.random() < self.subs * 0.3:
+            return self.scalar_subquery(cols, ty)
         if depth <= 0 or r.random() < 0.5:
             return col or self.value('num' if ty == 'num2' else ty, False) + self.cast(ty)
         a = self.scalar(cols, ty, depth - 1)
@@ -147,7 +151,9 @@ class Grammar:
     def condition(self, cols, depth=1):
         r = self.rnd
         ty = r.choice(['int', 'int', 'int', 'num', 'text', 'bool'])
-        if ty == 'bool':
+        if self.subs and self.nesting < 2 and r.random() < self.subs:
+            base = self.subquery_condition(cols)
+        elif ty == 'bool':
             col = self.pick(cols, 'bool')
             base = col or 'true'
         else:
@@ -157,6 +163,96 @@ class Grammar:
         if depth > 0 and r.random() < 0.35:
             return r.choice(['({} AND {})', '({} OR {})', '(NOT {} OR {})']).format(base, self.condition(cols, depth - 1))
         return base
+
+    # --- subqueries ---
+
+    def correlation(self, outer, inner):
+        """A WHERE clause over both, or over the inner rows alone."""
+        r = self.rnd
+        parts = []
+        for _ in range(r.choice([0, 1, 1, 1, 2])):
+            ty = r.choice(['int', 'int', 'int', 'text', 'num'])
+            a, b = self.pick(outer, ty), self.pick(inner, ty)
+            if a and b:
+                parts.append(f"{b} {r.choice(['=', '=', '=', '<', '>=', '<>'])} {a}" if r.random() < 0.85 else f'{b} IS NOT DISTINCT FROM {a}')
+        if r.random() < 0.4:
+            parts.append(self.condition(inner, 0))
+        if r.random() < 0.1:
+            parts.append(self.condition(inner + outer, 0))
+        return ' WHERE ' + ' AND '.join(parts) if parts else ''
+
+    def inner_rows(self, outer, correlated=True):
+        """FROM and WHERE of a subquery, and its columns."""
+        r = self.rnd
+        text, cols = self.from_item(1 if r.random() < 0.25 else 0, r.choice([0, 0, 0, 1, 1]))
+        return f' FROM {text}' + self.correlation(outer if correlated and r.random() < 0.8 else [], cols), cols
+
+    def subquery_condition(self, cols):
+        r = self.rnd
+        self.nesting += 1
+        rows, inner = self.inner_rows(cols)
+        kind = r.random()
+        ty = r.choice(['int', 'int', 'num', 'text'])
+        a, b = self.pick(cols, ty), self.pick(inner, ty)
+        no = r.choice(['', 'NOT '])
+        if kind < 0.35 or not a or not b:
+            what = r.choice(['1', '*', 'DISTINCT 1']) if r.random() < 0.85 else 'count(*)'
+            having = f" GROUP BY {self.pick(inner, 'int', 'text') or '1'} HAVING count(*) > {r.randrange(3)}" if r.random() < 0.2 and what == '1' else ''
+            text = f'{no}EXISTS (SELECT {what}{rows}{having})'
+        elif kind < 0.6:
+            text = f"{a} {no}IN (SELECT {r.choice(['', '', 'DISTINCT '])}{b}{rows})"
+        elif kind < 0.7:
+            c, d = self.pick(cols, 'int'), self.pick(inner, 'int')
+            text = f'({a}, {c}) {no}IN (SELECT {b}, {d}{rows})' if c and d else f'{a} {no}IN (SELECT {b}{rows})'
+        elif kind < 0.8:
+            text = f"{a} {r.choice(['<', '>=', '<>', '='])} {r.choice(['ANY', 'ALL'])} (SELECT {b}{rows})"
+        elif kind < 0.9:
+            text = f"{a} {no}IN (SELECT {r.choice(['max', 'min'])}({b}){rows}" + (f" GROUP BY {self.pick(inner, 'int') or b})" if r.random() < 0.5 else ')')
+        else:
+            text = f"{a} {r.choice(['<', '>', '='])} (SELECT {r.choice(['max', 'min'])}({b}){rows})"
+        self.nesting -= 1
+        return text
+
+    def scalar_subquery(self, cols, ty):
+        r = self.rnd
+        self.nesting += 1
+        rows, inner = self.inner_rows(cols)
+        b = self.pick(inner, ty) or self.value(ty, False) + self.cast(ty)
+        kind = r.random()
+        if kind < 0.4:
+            text = f"(SELECT {r.choice(['max', 'min'])}({b}){rows})"
+        elif kind < 0.6 and ty == 'int':
+            text = f"(SELECT count({r.choice(['*', b, 'DISTINCT ' + b])}){rows})::int"
+        elif kind < 0.7 and ty != 'text':
+            text = f'(SELECT sum({b}){rows}){self.cast(ty)}'
+        else:
+            text = f"(SELECT {b}{rows} ORDER BY {self.pick(inner, 'int', 'text', 'date') or b} {r.choice(['', 'DESC'])} LIMIT 1{r.choice(['', '', ' OFFSET 1'])})"
+        self.nesting -= 1
+        return r.choice(['{}', '{}', f'coalesce({{}}, {self.value(ty, False)})']).format(text)
+
+    def lateral(self, cols):
+        """A LATERAL item over the columns: text and its own columns."""
+        r = self.rnd
+        a = self.fresh()
+        i = self.pick(cols, 'int') or '2'
+        kind = r.random()
+        if kind < 0.15:
+            return f'generate_series(1, {i} % 3) {a}(g)', [(f'{a}.g', 'int')]
+        if kind < 0.25:
+            return f"unnest(ARRAY[{i}, 1, NULL]) WITH ORDINALITY {a}(u, o)", [(f'{a}.u', 'int')]
+        if kind < 0.35:
+            return f'LATERAL (VALUES ({i}), (3)) {a}(y)', [(f'{a}.y', 'int')]
+        self.nesting += 1
+        rows, inner = self.inner_rows(cols)
+        x, y = self.pick(inner, 'int') or '1', self.pick(inner, 'text', 'num') or '2.5'
+        yt = 'int' if not self.pick(inner, 'text', 'num') else [t for n, t in inner if n == y][0]
+        self.nesting -= 1
+        if kind < 0.65:
+            return (f"LATERAL (SELECT {x} AS x, {y} AS y{rows} ORDER BY {self.pick(inner, 'int', 'date') or x} {r.choice(['', 'DESC'])} "
+                    f'LIMIT {r.randint(1, 3)}) {a}', [(f'{a}.x', 'int'), (f'{a}.y', yt)])
+        if kind < 0.85:
+            return f'LATERAL (SELECT count(*)::int AS x, max({y}) AS y{rows}) {a}', [(f'{a}.x', 'int'), (f'{a}.y', yt)]
+        return f'LATERAL (SELECT {x} AS x, {y} AS y{rows}) {a}', [(f'{a}.x', 'int'), (f'{a}.y', yt)]
 
     def join_condition(self, left, right, full):
         r = self.rnd
@@ -259,6 +355,11 @@ class Grammar:
             return self.union(depth)
         # cap at five tables
         text, cols = self.from_item(depth, r.choice([0, 0, 1, 1, 1, 2, 3] if depth > 0 else [0, 0, 1, 1, 2]))
+        if self.subs and self.nesting == 0 and r.random() < self.subs:
+            item, more = self.lateral(cols)
+            text += r.choice([', {}', ' CROSS JOIN {}', ' LEFT JOIN {} ON true',
+                              f" LEFT JOIN {{}} ON {more[0][0]} {r.choice(['>', '='])} {self.pick(cols, 'int') or '1'}"]).format(item)
+            cols = cols + more
         where = f' WHERE {self.condition(cols, 1)}' if r.random() < 0.5 else ''
         kind = r.random()
         if kind < 0.45:
@@ -298,6 +399,7 @@ class Grammar:
 
     def query(self):
         r = self.rnd
+        self.subs = r.choice([0.0, 0.1, 0.25, 0.4])
         sql, cols = self.select(r.choice([0, 1, 1, 2]))
         if r.random() < 0.1:
             sql2, cols = self.cte()
