@@ -306,7 +306,7 @@ class Refresher(threading.Thread):
         self.until = until
         self.rnd = random.Random(SEED * 7 + number)
         self.done = self.busy = 0
-        self.error = None
+        self.error = self.noticed = None
 
     def run(self):
         conn = connect(self.name)
@@ -330,6 +330,8 @@ class Refresher(threading.Thread):
     def judge(self, e):
         if e.pgcode in self.BUSY:
             self.busy += 1
+        elif BROKEN:
+            self.noticed = str(e)               # the engine found a contradiction by itself: go on until verification does
         else:
             self.error = "%s: %s" % (e.pgcode, e)
 
@@ -386,6 +388,9 @@ def fire(seconds):
     if differences and not BROKEN:
         explain(differences[0][0])
     if BROKEN:
+        for t in refreshers + verifiers:
+            if t.noticed or t.error:
+                print("# noticed by the engine: %s" % (t.noticed or t.error).split("\n")[0])
         return report(bool(differences), "the broken build is found out", str(differences[:3]))
     good = report(not any(t.is_alive() for t in threads), "nobody hangs")
     good &= report(not any(w.error for w in writers), "no new error in a writer", "; ".join(filter(None, (w.error for w in writers))))
