@@ -102,6 +102,27 @@ CASES = {
         'query': 'SELECT k, 10 / v AS q FROM f.t1',
         'transactions': [["INSERT INTO f.t1 (k, v) VALUES (2, 0)", "UPDATE f.t1 SET v = 5 WHERE v = 0"]],
     },
+    'names of ours and hostile names, as a bag': {
+        'setup': ["INSERT INTO f.t1 (k, v, s) VALUES (1, 1, 'a'), (1, 1, 'a'), (NULL, 2, NULL)"],
+        'query': 'SELECT k AS "w", v AS "c1", s AS "tid", n AS "%s", d AS "A ""b", x AS "rn", b AS "s", id AS "ctid1" FROM f.t1',
+        'transactions': [["INSERT INTO f.t1 (k, v) VALUES (2, 2)", "UPDATE f.t1 SET s = 'b' WHERE v = 1"], ["DELETE FROM f.t1 WHERE v = 2"]],
+    },
+    'names of ours and hostile names, with keys': {
+        'setup': ["INSERT INTO f.t1 (k, v, s) VALUES (1, 1, 'a'), (1, 1, 'a'), (NULL, 2, NULL)"],
+        'query': 'SELECT k AS "w", s AS "%s", count(*) AS "op", sum(v) AS "o1", max(v) AS "A ""b%d" FROM f.t1 GROUP BY k, s, b',
+        'transactions': [["INSERT INTO f.t1 (k, v) VALUES (2, 2)", "UPDATE f.t1 SET s = 'b' WHERE v = 1"], ["DELETE FROM f.t1 WHERE v = 2"]],
+    },
+    'join of aggregates, touched on both sides': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 5)", "INSERT INTO f.t3 (k, v) VALUES (1, 7), (3, 5)"],
+        'query': 'SELECT a.k, a.n, b.s FROM (SELECT k, count(*) AS n FROM f.t1 GROUP BY k) a FULL JOIN (SELECT k, sum(v) AS s FROM f.t3 GROUP BY k) b ON a.k = b.k',
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (3)", "INSERT INTO f.t3 (k, v) VALUES (2, 2), (1, 1)"],
+                         ["DELETE FROM f.t1 WHERE k = 1", "DELETE FROM f.t3 WHERE k = 3"]],
+    },
+    'five tables change at once': {
+        'setup': [f"INSERT INTO f.t{i} (id, k, v) VALUES (1, 1, {i}), (2, 2, {i})" for i in range(5)],
+        'query': 'SELECT a.v AS av, e.v AS ev FROM f.t0 a JOIN f.t1 b ON a.k = b.k JOIN f.t2 c ON b.k = c.k JOIN f.t3 d ON c.k = d.k JOIN f.t4 e ON d.k = e.k',
+        'transactions': [[f"INSERT INTO f.t{i} (id, k, v) VALUES (3, 1, 9)" for i in range(5)], [f"UPDATE f.t{i} SET k = 2 WHERE id = 1" for i in range(4)]],
+    },
     'duplicates': {
         'setup': ["INSERT INTO f.t1 (k) VALUES (1), (1), (1)"],
         'query': 'SELECT k FROM f.t1',

@@ -76,7 +76,7 @@ class Round:
         self.program('load', self.view)
         for kind, _, sql in self.view['view']:
             if kind == 'index':
-                self.run(sql.replace('%s', 'f.st', 1))
+                self.run(sql % 'f.st')
 
     def program(self, section, compiled):
         """Runs a program; returns the ST's own delta as a table name, or None when it stopped early."""
