@@ -154,8 +154,8 @@ class Round:
         k = self.keys()
         own = 'UNION ALL SELECT ' + ', '.join(quote('c%d' % (i + 1)) for i in range(len(self.visible))) + ', w FROM own' if out else ''
         cols = ', '.join(quote(n) for n in self.visible)
-        self.cur.execute(f'SELECT count(*) FROM (SELECT sum(w) FROM (SELECT {cols}, 1 AS w FROM before {own} '
-                         f'UNION ALL SELECT {cols}, -1 FROM f.st) x GROUP BY {k} HAVING sum(w) <> 0) y')
+        self.cur.execute(f'SELECT count(*) FROM (SELECT sum(__w) FROM (SELECT {cols}, 1 AS __w FROM before {own} '
+                         f'UNION ALL SELECT {cols}, -1 FROM f.st) x GROUP BY {k} HAVING sum(__w) <> 0) y')
         if self.cur.fetchone()[0]:
             raise Difference("the ST's own delta does not lead from its old rows to its new ones")
 
