@@ -177,10 +177,7 @@ key_join(PgtStore *store)
 		int			col = store->keycols[k];
 
 		appendStringInfoString(&s, k > 0 ? " AND " : "");
-		if (store->agg->cols[k].notnull)
-			appendStringInfo(&s, "n.c%d %s o.o%d", col, pgt_type_operator(store->cols[col - 1].type, true), col);
-		else
-			appendStringInfo(&s, "ARRAY[n.c%d] OPERATOR(pg_catalog.=) ARRAY[o.o%d]", col, col);
+		appendStringInfoString(&s, pgt_same_key(&store->agg->cols[k], psprintf("n.c%d", col), psprintf("o.o%d", col)));
 	}
 	return s.len == 0 ? "true" : s.data;
 }

@@ -31,10 +31,7 @@ array_keys(const PgtOp *op, int nkeys)
 	{
 		if (i > 1)
 			appendStringInfoString(&s, " AND ");
-		if (op->cols[i - 1].notnull)
-			appendStringInfo(&s, "p.c%d %s k.c%d", i, pgt_type_operator(op->cols[i - 1].type, true), i);
-		else
-			appendStringInfo(&s, "ARRAY[p.c%d] OPERATOR(pg_catalog.=) ARRAY[k.c%d]", i, i);
+		appendStringInfoString(&s, pgt_same_key(&op->cols[i - 1], psprintf("p.c%d", i), psprintf("k.c%d", i)));
 	}
 	return s.data;
 }

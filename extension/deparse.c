@@ -317,6 +317,24 @@ pgt_same(const PgtCol *col, const char *left, const char *right)
 	return psprintf("(%s %s %s OR (%s IS NULL AND %s IS NULL))", left, eq, right, left, right);
 }
 
+/*
+ * Equality that treats NULLs as equal and that a join can hash or merge.  A value is wrapped into an array of one, except that
+ * ARRAY[] of arrays makes one array with a dimension more, where NULL, the empty array and lower bounds are lost.
+ */
+char *
+pgt_same_key(const PgtCol *col, const char *left, const char *right)
+{
+	char	   *type;
+
+	if (col->notnull)
+		return psprintf("%s %s %s", left, pgt_type_operator(col->type, true), right);
+	if (!OidIsValid(get_element_type(col->type)))
+		return psprintf("ARRAY[%s] OPERATOR(pg_catalog.=) ARRAY[%s]", left, right);
+	type = pgt_type_name(col->type, -1);
+	return psprintf("coalesce(%s, '{}'::%s) OPERATOR(pg_catalog.=) coalesce(%s, '{}'::%s) AND (%s IS NULL) OPERATOR(pg_catalog.=) (%s IS NULL)",
+					left, type, right, type, left, right);
+}
+
 char *
 pgt_image_keys(const PgtCol *cols, int ncols, const char *alias)
 {

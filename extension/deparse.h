@@ -53,6 +53,7 @@ extern char *pgt_is_null(Oid type, const char *value);
  * by their text.
  */
 extern char *pgt_same(const PgtCol *col, const char *left, const char *right);
+extern char *pgt_same_key(const PgtCol *col, const char *left, const char *right);
 
 /* What rows are grouped by when only identical images may be merged, and the value to select for it. */
 extern char *pgt_image_keys(const PgtCol *cols, int ncols, const char *alias);

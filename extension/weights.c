@@ -202,10 +202,7 @@ recomputed_groups(PgtStore *store, const char *m, const char *r)
 	{
 		if (k > 1)
 			appendStringInfoString(&on, " AND ");
-		if (agg->cols[k - 1].notnull)
-			appendStringInfo(&on, "m.c%d %s r.c%d", k, pgt_type_operator(agg->cols[k - 1].type, true), k);
-		else
-			appendStringInfo(&on, "ARRAY[m.c%d] OPERATOR(pg_catalog.=) ARRAY[r.c%d]", k, k);
+		appendStringInfoString(&on, pgt_same_key(&agg->cols[k - 1], psprintf("m.c%d", k), psprintf("r.c%d", k)));
 	}
 	return psprintf("SELECT m.tid%s%s%s FROM %s m JOIN %s r ON %s WHERE m.redo", list_of("m.o", store->ncols),
 					list_of("r.n", list_length(store->states->list)), list_of("r.c", agg->ncols), m, r, on.len > 0 ? on.data : "true");
