@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -324,15 +325,15 @@ pgt_same(const PgtCol *col, const char *left, const char *right)
 char *
 pgt_same_key(const PgtCol *col, const char *left, const char *right)
 {
-	char	   *type;
+	char	   *empty;
 
 	if (col->notnull)
 		return psprintf("%s %s %s", left, pgt_type_operator(col->type, true), right);
 	if (!OidIsValid(get_element_type(col->type)))
 		return psprintf("ARRAY[%s] OPERATOR(pg_catalog.=) ARRAY[%s]", left, right);
-	type = pgt_type_name(col->type, -1);
-	return psprintf("coalesce(%s, '{}'::%s) OPERATOR(pg_catalog.=) coalesce(%s, '{}'::%s) AND (%s IS NULL) OPERATOR(pg_catalog.=) (%s IS NULL)",
-					left, type, right, type, left, right);
+	empty = psprintf("%s::%s", col->type == OIDVECTOROID || col->type == INT2VECTOROID ? "''" : "'{}'", pgt_type_name(col->type, -1));
+	return psprintf("coalesce(%s, %s) OPERATOR(pg_catalog.=) coalesce(%s, %s) AND (%s IS NULL) OPERATOR(pg_catalog.=) (%s IS NULL)",
+					left, empty, right, empty, left, right);
 }
 
 char *

@@ -95,6 +95,16 @@ place_states(PgtStore *store)
 	}
 }
 
+/* States of min and max are computed in windows over a group, and windows sort: xid and its like can only be grouped by hash. */
+static bool
+keys_have_order(const PgtOp *agg)
+{
+	for (int k = 0; k < agg->nkeys; k++)
+		if (!pgt_type_has_order(agg->cols[k].type))
+			return false;
+	return true;
+}
+
 PgtStore *
 pgt_store_plan(PgtOp *root, List *names)
 {
@@ -111,7 +121,7 @@ pgt_store_plan(PgtOp *root, List *names)
 		store->agg = pgt_op_child(root, 1);
 		store->kind = PGT_STORE_GROUPS;
 		plan_keys(store);
-		store->states = store->root->quals == NIL ? pgt_states_plan(store->agg) : NULL;
+		store->states = store->root->quals == NIL && keys_have_order(store->agg) ? pgt_states_plan(store->agg) : NULL;
 		if (store->states != NULL)
 		{
 			store->kind = PGT_STORE_WEIGHTS;
