@@ -260,13 +260,13 @@ created_table(const Command *c)
 		pgt_reconcile_member(roots, c->objid, PGT_MEMBER_BORN);
 }
 
-/* Does the command give something a new name, which queries mention by name? */
+/* Does the command give something a new name, which queries mention by name?  An enum's label is one as well. */
 static bool
 is_rename(const Command *c)
 {
 	Node *stmt = c->collected ? c->collected->parsetree : NULL;
 
-	return stmt && (IsA(stmt, RenameStmt) || IsA(stmt, AlterObjectSchemaStmt));
+	return stmt && (IsA(stmt, RenameStmt) || IsA(stmt, AlterObjectSchemaStmt) || IsA(stmt, AlterEnumStmt));
 }
 
 static void
