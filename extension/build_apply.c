@@ -636,7 +636,7 @@ pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 	PgtOp	   *op;
 	int			pos = 1;
 
-	expandRTE(rte, BESIDE_VARNO, 0, -1, true, NULL, &columns);
+	pgt_expand_rte(rte, BESIDE_VARNO, &columns);
 	pgt_add_map(block, rtindex, columns);
 	if (left != NULL && left->quals != NULL)
 		on = make_ands_implicit((Expr *) pgt_rebase(block, left->quals));

@@ -130,4 +130,11 @@ pgt_wake_walsenders(void)
 #endif
 }
 
+/* 18 adds what RETURNING returns; nothing of ours is inside one.  A macro: only one caller includes the parser's headers. */
+#if PG_VERSION_NUM >= 180000
+#define pgt_expand_rte(rte, varno, columns) expandRTE((rte), (varno), 0, VAR_RETURNING_DEFAULT, -1, true, NULL, (columns))
+#else
+#define pgt_expand_rte(rte, varno, columns) expandRTE((rte), (varno), 0, -1, true, NULL, (columns))
+#endif
+
 #endif /* PGT_COMPAT_H */

@@ -1,4 +1,5 @@
 -- alter_stream_table: options one by one, queries with and without the same columns, what depends on it, cycles; suspend and resume.
+\set SHOW_CONTEXT never
 SET TimeZone = 'UTC';
 SET client_min_messages = warning;
 CREATE SCHEMA alt;
