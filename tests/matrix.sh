@@ -30,7 +30,7 @@ run_major()
 	work=$(mktemp -d "$root/tmp/pg_trickle.XXXXXX")
 	chmod 755 "$work"
 	tar -C "$top" -cf - --exclude='*.o' --exclude='*.so' --exclude='./tests/tmp' --exclude='./.git' --exclude=trickle-consumer . | tar -C "$work" -xf -
-	timeout -k 30 "${MATRIX_TIMEOUT:-900}" "$top/tests/lib/in_root.sh" "$root" env FIRE_SECONDS="${FIRE_SECONDS:-20}" \
+	timeout -k 30 "${MATRIX_TIMEOUT:-900}" "$top/tests/lib/in_root.sh" "$root" env -u PGT_TOTALS -u PGT_PRIVATE -u PGT_RUN FIRE_SECONDS="${FIRE_SECONDS:-20}" \
 		PG_CONFIG="/usr/lib/postgresql/$major/bin/pg_config" bash "${work#"$root"}/tests/run.sh" $what > "$log" 2>&1
 	if ! grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$log"; then
 		tail -30 "$log"
