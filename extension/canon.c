@@ -13,6 +13,8 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/parse_clause.h"
 #include "parser/parse_oper.h"
@@ -108,6 +110,13 @@ canon_aggregate(Aggref *agg, PgtFindings *findings)
 					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
 }
 
+/* The same in all rows of the query. */
+static bool
+is_constant(Node *expr)
+{
+	return !contain_var_clause(expr) && !contain_agg_clause(expr) && !contain_window_function(expr) && !expression_returns_set(expr);
+}
+
 /* ORDER BY ... LIMIT keeps ties at random: the other columns decide. */
 static void
 canon_limit(Query *query, PgtFindings *findings)
@@ -122,7 +131,7 @@ canon_limit(Query *query, PgtFindings *findings)
 		TargetEntry *tle = lfirst(lc);
 		SortGroupClause *clause;
 
-		if (tle->resjunk || !is_sortable((Node *) tle->expr) || targetIsInSortList(tle, InvalidOid, query->sortClause))
+		if (tle->resjunk || is_constant((Node *) tle->expr) || !is_sortable((Node *) tle->expr) || targetIsInSortList(tle, InvalidOid, query->sortClause))
 			continue;
 		clause = makeNode(SortGroupClause);
 		clause->tleSortGroupRef = assignSortGroupRef(tle, query->targetList);

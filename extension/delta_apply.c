@@ -9,6 +9,12 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
 #include "delta.h"
 #include "template.h"
 
@@ -31,6 +37,82 @@ touching_condition(const PgtOp *op, int ordinal)
 	return quals == NULL ? "true" : quals;
 }
 
+/* Is the conjunct an equality of something of `of` with something of `by`, under which distinct keys find each row once?  The operator. */
+static Oid
+binds(Node *qual, int of, int by, Node **column, Node **key)
+{
+	OpExpr	   *op = (OpExpr *) qual;
+
+	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
+		return InvalidOid;
+	for (int i = 0; i < 2; i++)
+	{
+		int			left;
+		int			right;
+		Oid			opno = i == 0 ? op->opno : get_commutator(op->opno);
+
+		*column = list_nth(op->args, i);
+		*key = list_nth(op->args, 1 - i);
+		if (bms_get_singleton_member(pull_varnos(NULL, *column), &left) && left == of &&
+			bms_get_singleton_member(pull_varnos(NULL, *key), &right) && right == by &&
+			exprCollation(*column) == op->inputcollid && exprCollation(*key) == op->inputcollid &&
+			get_op_opfamily_strategy(opno, lookup_type_cache(exprType(*key), TYPECACHE_BTREE_OPFAMILY)->btree_opf) ==
+			BTEqualStrategyNumber)
+			return opno;
+	}
+	return InvalidOid;
+}
+
+/*
+ * Post rows of child `of` that meet a row of `rows`, which is of child `by`, under the touching conditions of child `ordinal`.
+ * Where these bind expressions of both by equality, the distinct keys come first, so that the planner starts from them; the rest
+ * of the conditions is tested behind a fence.
+ */
+static PgtFrom
+meeting(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, int of, PgtFrom rows)
+{
+	int			by = of == 1 ? ordinal : 1;
+	PgtOp		join = touching_join(op, ordinal);
+	char	   *alias = psprintf("a%d", of);
+	char	   *post = pgt_post_near(cxt, &join, of, by, rows);
+	char	   *cols = pgt_columns(alias, pgt_op_child(op, of)->ncols, 0);
+	StringInfoData keys;
+	StringInfoData on;
+	StringInfoData known;
+	ListCell   *lc;
+	int			n = 0;
+
+	initStringInfo(&keys);
+	initStringInfo(&on);
+	initStringInfo(&known);
+	foreach(lc, join.quals)
+	{
+		Node	   *column;
+		Node	   *key;
+		char	   *text;
+		Oid			opno = binds(lfirst(lc), of, by, &column, &key);
+
+		if (!OidIsValid(opno))
+			continue;
+		text = pgt_expr(key, op->children);
+		appendStringInfo(&keys, "%s%s AS c%d", n > 0 ? ", " : "", text, n + 1);
+		appendStringInfo(&known, "%s(%s) IS NOT NULL", n > 0 ? " AND " : "", text);
+		appendStringInfo(&on, "%s(%s) %s k.c%d", n > 0 ? " AND " : "", pgt_expr(column, op->children),
+						 pgt_operator_name(opno), n + 1);
+		n++;
+	}
+	if (n == 0)
+		return psprintf("(SELECT %s FROM (%s) %s WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, alias, rows, by,
+						touching_condition(op, ordinal));
+	post = psprintf("SELECT %s FROM %s k JOIN (%s) %s ON %s", cols,
+					pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", keys.data, rows, by, known.data)), post, alias,
+					on.data);
+	if (n == list_length(join.quals))
+		return psprintf("(%s)", post);
+	return psprintf("(SELECT %s FROM (%s OFFSET 0) %s WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, alias, rows, by,
+					touching_condition(op, ordinal));
+}
+
 /* Rows of the first child by image, with n copies where they are touched, and their change w. */
 static char *
 touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas)
@@ -43,16 +125,10 @@ touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas)
 
 	initStringInfo(&q);
 	for (int i = 2; i <= list_length(op->children); i++)
-	{
-		PgtOp		join;
-
-		if (deltas[i - 1] == NULL)
-			continue;
-		join = touching_join(op, i);
-		appendStringInfo(&q, "%sSELECT %s FROM (%s) a1 WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s)%s", q.len > 0 ? " UNION ALL " : "",
-						 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
-						 pgt_post_near(cxt, &join, 1, i, deltas[i - 1]), deltas[i - 1], i, touching_condition(op, i), group);
-	}
+		if (deltas[i - 1] != NULL)
+			appendStringInfo(&q, "%sSELECT %s FROM %s a1%s", q.len > 0 ? " UNION ALL " : "",
+							 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
+							 meeting(cxt, op, i, 1, deltas[i - 1]), group);
 	if (deltas[0] != NULL)
 		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
 						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
@@ -65,12 +141,7 @@ touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas)
 static char *
 near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
 {
-	PgtOp		join = touching_join(op, ordinal);
-
-	return pgt_enr(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE EXISTS (SELECT 1 FROM %s a1 WHERE %s)",
-									  pgt_columns(psprintf("a%d", ordinal), pgt_op_child(op, ordinal)->ncols, 0),
-									  pgt_post_near(cxt, &join, ordinal, 1, touched), ordinal, touched,
-									  touching_condition(op, ordinal)));
+	return pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", meeting(cxt, op, ordinal, ordinal, touched)));
 }
 
 static char *

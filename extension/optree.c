@@ -474,20 +474,29 @@ pgt_col_image_safe(const PgtCol *col)
 }
 
 char *
-pgt_type_operator(Oid type, bool equality)
+pgt_operator_name(Oid opr)
 {
-	TypeCacheEntry *tc = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
-	Oid			opr = equality ? tc->eq_opr : tc->lt_opr;
 	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opr));
 	char	   *result;
 
 	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "type %u has no default %s operator", type, equality ? "equality" : "ordering");
+		elog(ERROR, "cache lookup failed for operator %u", opr);
 	result = psprintf("OPERATOR(%s.%s)",
 					  quote_identifier(get_namespace_name(((Form_pg_operator) GETSTRUCT(tup))->oprnamespace)),
 					  NameStr(((Form_pg_operator) GETSTRUCT(tup))->oprname));
 	ReleaseSysCache(tup);
 	return result;
+}
+
+char *
+pgt_type_operator(Oid type, bool equality)
+{
+	TypeCacheEntry *tc = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
+	Oid			opr = equality ? tc->eq_opr : tc->lt_opr;
+
+	if (!OidIsValid(opr))
+		elog(ERROR, "type %u has no default %s operator", type, equality ? "equality" : "ordering");
+	return pgt_operator_name(opr);
 }
 
 char *

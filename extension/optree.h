@@ -71,6 +71,7 @@ extern bool pgt_type_has_hash(Oid type);
 extern bool pgt_type_has_order(Oid type);
 extern bool pgt_col_image_safe(const PgtCol *col); /* equal values are the same bytes */
 extern char *pgt_type_operator(Oid type, bool equality); /* "OPERATOR(schema.=)" or "<" of the default opclass */
+extern char *pgt_operator_name(Oid opr);				 /* "OPERATOR(schema.=)" */
 extern char *pgt_type_name(Oid type, int32 typmod);
 
 #endif /* PGT_OPTREE_H */

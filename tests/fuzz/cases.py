@@ -194,3 +194,90 @@ def type_cases(types):
             queries['sums'] = 'SELECT id % 2 AS k, sum(v) AS s, count(DISTINCT v) AS d FROM f.x GROUP BY id % 2'
         for kind, query in queries.items():
             yield f'{name}: {kind}', {'tables': {'x': f'id int, v {name}'}, 'setup': setup, 'query': query, 'transactions': moves}
+
+CASES.update({
+    'NOT IN: a NULL arrives': {   # r = 5, S = {7} -> {7, NULL}: 5 leaves, yet no key equals NULL
+        'setup': ["INSERT INTO f.t1 (k) VALUES (5), (7), (NULL)", "INSERT INTO f.t3 (k) VALUES (7)"],
+        'query': 'SELECT a.k FROM f.t1 a WHERE a.k NOT IN (SELECT b.k FROM f.t3 b)',
+        'transactions': [["INSERT INTO f.t3 (k) VALUES (NULL)"], ["DELETE FROM f.t3"], ["INSERT INTO f.t3 (k) VALUES (7)"],
+                         ["UPDATE f.t3 SET k = NULL"], ["DELETE FROM f.t3 WHERE k IS NULL"]],
+    },
+    'NOT IN with a filter of its own': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 1), (NULL, 3)"],
+        'query': 'SELECT a.k, a.v FROM f.t1 a WHERE a.k NOT IN (SELECT b.k FROM f.t3 b WHERE b.v = a.v)',
+        'transactions': [["UPDATE f.t3 SET v = 1"], ["UPDATE f.t3 SET v = 2"], ["DELETE FROM f.t3"]],
+    },
+    'pairs NOT IN': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 2), (1, NULL), (NULL, 2), (3, 4)", "INSERT INTO f.t3 (k, v) VALUES (1, 9)"],
+        'query': 'SELECT a.k, a.v FROM f.t1 a WHERE (a.k, a.v) NOT IN (SELECT b.k, b.v FROM f.t3 b)',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 2)"], ["UPDATE f.t3 SET v = NULL"], ["UPDATE f.t3 SET k = NULL"], ["DELETE FROM f.t3"]],
+    },
+    'pairs IN match both columns': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 2), (1, 3), (1, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 9)"],
+        'query': 'SELECT a.k, a.v FROM f.t1 a WHERE (a.k, a.v) IN (SELECT b.k, b.v FROM f.t3 b)',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 2)"], ["INSERT INTO f.t3 (k, v) VALUES (1, 2), (1, 3)"], ["DELETE FROM f.t3 WHERE v = 2"]],
+    },
+    'EXISTS over a join, both of whose tables change': {
+        'setup': ["INSERT INTO f.t1 (id) VALUES (1), (2)", "INSERT INTO f.t3 (id, k) VALUES (1, 10)", "INSERT INTO f.t2 (id, k) VALUES (10, 0)"],
+        'query': 'SELECT a.id FROM f.t1 a WHERE EXISTS (SELECT 1 FROM f.t3 b JOIN f.t2 c ON b.k = c.id WHERE b.id = a.id)',
+        'transactions': [["UPDATE f.t3 SET k = 11", "UPDATE f.t2 SET id = 12"], ["UPDATE f.t3 SET id = 2", "UPDATE f.t2 SET id = 11"]],
+    },
+    'inner HAVING counts': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)", "INSERT INTO f.t3 (k) VALUES (1), (2), (2)"],
+        'query': 'SELECT a.k FROM f.t1 a WHERE EXISTS (SELECT b.k FROM f.t3 b WHERE b.k = a.k GROUP BY b.k HAVING count(*) > 1)',
+        'transactions': [["INSERT INTO f.t3 (k) VALUES (1)"], ["DELETE FROM f.t3 WHERE k = 2"], ["DELETE FROM f.t3"]],
+    },
+    'uncorrelated threshold moves': {   # the average moves through one row: others fall out
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 9), (2, 11), (3, 10)"],
+        'query': 'SELECT a.k, a.v FROM f.t1 a WHERE a.v > (SELECT avg(v) FROM f.t1)',
+        'transactions': [["UPDATE f.t1 SET v = 16 WHERE k = 1"], ["DELETE FROM f.t1 WHERE k = 1"], ["DELETE FROM f.t1"]],
+    },
+    'threshold over groups': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 5), (1, 6), (2, 11), (3, 2)"],
+        'query': 'SELECT k, sum(v) AS s FROM f.t1 GROUP BY k HAVING sum(v) > (SELECT avg(v) FROM f.t3)',
+        'transactions': [["INSERT INTO f.t3 (v) VALUES (10)"], ["UPDATE f.t3 SET v = 20"], ["INSERT INTO f.t1 (k, v) VALUES (3, 30)", "UPDATE f.t3 SET v = 1"]],
+    },
+    'as-of join is touched by the inequality': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 5), (2, 9)", "INSERT INTO f.t3 (k, v) VALUES (1, 100)"],
+        'query': 'SELECT a.id, q.v FROM f.t1 a LEFT JOIN LATERAL (SELECT b.v FROM f.t3 b WHERE b.k <= a.k ORDER BY b.k DESC LIMIT 1) q ON true',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (6, 200)"], ["INSERT INTO f.t3 (k, v) VALUES (4, 300), (9, 400)"], ["DELETE FROM f.t3 WHERE k = 9"],
+                         ["DELETE FROM f.t3"]],
+    },
+    'outer row changes, its correlation does not': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 5, 1)", "INSERT INTO f.t3 (k, v) VALUES (5, 1), (5, 2)"],
+        'query': 'SELECT a.id, a.v, q.v AS x FROM f.t1 a CROSS JOIN LATERAL (SELECT b.v FROM f.t3 b WHERE b.k = a.k) q',
+        'transactions': [["UPDATE f.t1 SET v = 2"], ["UPDATE f.t1 SET v = 3", "DELETE FROM f.t3 WHERE v = 2"]],
+    },
+    'empty scalar subquery is NULL, not no row': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)", "INSERT INTO f.t3 (k, v) VALUES (1, 7)"],
+        'query': 'SELECT a.k, (SELECT b.v FROM f.t3 b WHERE b.k = a.k) AS v, coalesce((SELECT max(b.v) FROM f.t3 b), 0) AS m FROM f.t1 a',
+        'transactions': [["DELETE FROM f.t3"], ["INSERT INTO f.t3 (k, v) VALUES (2, 3)"]],
+    },
+    'subqueries in CASE, under OR and NOT': {
+        'setup': ["INSERT INTO f.t1 (k, b) VALUES (1, true), (2, false), (3, NULL)", "INSERT INTO f.t3 (k) VALUES (2)"],
+        'query': 'SELECT a.k, CASE WHEN EXISTS (SELECT 1 FROM f.t3 b WHERE b.k > a.k) THEN 1 ELSE 0 END AS c FROM f.t1 a '
+                 'WHERE a.b OR NOT (a.k NOT IN (SELECT b.k FROM f.t3 b) AND EXISTS (SELECT 1 FROM f.t2))',
+        'transactions': [["INSERT INTO f.t2 (id, k) VALUES (1, 1)"], ["INSERT INTO f.t3 (k) VALUES (3), (NULL)"], ["DELETE FROM f.t3"], ["DELETE FROM f.t2"]],
+    },
+    'nested subqueries': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)", "INSERT INTO f.t3 (k, v) VALUES (1, 4), (2, 5)", "INSERT INTO f.t2 (id, k) VALUES (4, 0)"],
+        'query': 'SELECT a.k FROM f.t1 a WHERE EXISTS (SELECT 1 FROM f.t3 b WHERE b.k = a.k AND b.v IN (SELECT c.id FROM f.t2 c))',
+        'transactions': [["UPDATE f.t2 SET id = 5"], ["DELETE FROM f.t2"], ["INSERT INTO f.t2 (id, k) VALUES (4, 1), (5, 1)", "UPDATE f.t3 SET k = 1"]],
+    },
+    'same subquery in GROUP BY and SELECT list': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (2, 2), (3, 3)", "INSERT INTO f.t3 (k) VALUES (1), (1), (2)"],
+        'query': 'SELECT (SELECT count(*) FROM f.t3 b WHERE b.k = a.k) AS n, sum(a.v) AS s FROM f.t1 a GROUP BY (SELECT count(*) FROM f.t3 b WHERE b.k = a.k)',
+        'transactions': [["DELETE FROM f.t3 WHERE k = 2"], ["INSERT INTO f.t3 (k) VALUES (3), (3)"]],
+    },
+    'functions in FROM and sets in the select list': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 2), (2, 0), (3, NULL)"],
+        'query': "SELECT a.id, g, j->>'a' AS j, unnest(ARRAY[a.k, 1]) AS u FROM f.t1 a LEFT JOIN generate_series(1, a.k) g ON true, "
+                 "jsonb_array_elements('[{\"a\": 1}, {\"a\": 2}]') j",
+        'transactions': [["UPDATE f.t1 SET k = 3 WHERE id = 1"], ["DELETE FROM f.t1 WHERE id = 2"]],
+    },
+    'quantified comparisons': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (5), (NULL)", "INSERT INTO f.t3 (v) VALUES (3)"],
+        'query': 'SELECT a.k, a.k > ALL (SELECT v FROM f.t3) AS x, a.k <= ANY (SELECT v FROM f.t3) AS y FROM f.t1 a',
+        'transactions': [["INSERT INTO f.t3 (v) VALUES (5), (NULL)"], ["DELETE FROM f.t3 WHERE v IS NOT NULL"], ["DELETE FROM f.t3"]],
+    },
+})
