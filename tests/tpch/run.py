@@ -28,7 +28,7 @@ GENERATOR = os.environ["TPCHGEN"]
 TABLES = ("region", "nation", "supplier", "part", "partsupp", "customer", "orders", "lineitem")
 
 # Queries that are incremental; one that stops being so is a failure.  Raised as operators come.
-INCREMENTAL = {1}
+INCREMENTAL = {1, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 22}
 
 # The change of a single row: a row that passes the query's filter on its largest table, where it has one.
 LINE = "UPDATE lineitem SET l_quantity = l_quantity %% 50 + 1, l_extendedprice = l_extendedprice + 1 WHERE (l_orderkey, l_linenumber) = (SELECT l_orderkey, " \
