@@ -6,6 +6,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_index.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
 #include "apply.h"
 
 PgtStep *
@@ -42,6 +49,47 @@ same_image(const PgtCol *col, const char *l, const char *r)
 
 /* --- bags --- */
 
+/* Does the index begin with the row key's columns, or, for a store without one, with an expression (the hash)? */
+static bool
+index_serves(PgtStore *store, Oid relid, Form_pg_index index)
+{
+	ListCell   *lc;
+
+	if (!index->indisvalid)
+		return false;
+	if (store->rowkey == NIL)
+		return index->indkey.values[0] == 0;
+	if (index->indnkeyatts < list_length(store->rowkey))
+		return false;
+	foreach(lc, store->rowkey)
+		if (index->indkey.values[foreach_current_index(lc)] != get_attnum(relid, store->plain_names[lfirst_int(lc) - 1]))
+			return false;
+	return true;
+}
+
+/*
+ * What the ST has, not what it was made with: its indexes belong to its owner, and the row key to the primary keys of the day.
+ */
+static bool
+has_index(PgtStore *store, const PgtTarget *target)
+{
+	Relation	rel = relation_open(target->relid, AccessShareLock);
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(rel))
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		found |= index_serves(store, target->relid, (Form_pg_index) GETSTRUCT(tuple));
+		ReleaseSysCache(tuple);
+	}
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
 static bool
 all_image_safe(PgtStore *store)
 {
@@ -56,7 +104,7 @@ static char *
 value_match(PgtStore *store)
 {
 	StringInfoData s;
-	char	   *hash = pgt_store_hash(store, false, "s.", "d");
+	char	   *hash = store->rowkey != NIL ? NULL : pgt_store_hash(store, false, "s.", "d");
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, hash == NULL ? "true" : hash);
@@ -96,7 +144,7 @@ static char *
 matching_rows(PgtStore *store, const PgtTarget *target)
 {
 	return psprintf("LATERAL (SELECT s.ctid, s.* FROM %s s WHERE %s%s) s", target->st, value_match(store),
-					pgt_store_indexes(store) == NIL ? "" : " OFFSET 0");
+					has_index(store, target) ? " OFFSET 0" : "");
 }
 
 /*
@@ -123,6 +171,86 @@ victims(PgtStore *store, const PgtTarget *target)
 					image_match(store), image_match(store), keys, keys, matching_rows(store, target));
 }
 
+static char *
+expected_victims(PgtStore *store, const PgtTarget *target)
+{
+	return psprintf("ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
+					"(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM __pgt_delta d WHERE d.w < 0)))",
+					victims(store, target));
+}
+
+static char *
+set_list(PgtStore *store, int n)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&s, "%s%s = h.c%d", i > 0 ? ", " : "", store->names[i], i + 1);
+	return s.data;
+}
+
+/* "alias.<prefix>1, ..." of the row key's columns */
+static char *
+row_key_list(PgtStore *store, const char *alias)
+{
+	StringInfoData s;
+	ListCell   *lc;
+
+	initStringInfo(&s);
+	foreach(lc, store->rowkey)
+		appendStringInfo(&s, "%s%s.c%d", s.len > 0 ? ", " : "", alias, lfirst_int(lc));
+	return s.data;
+}
+
+/*
+ * Rows that go, paired with rows that come under the same row key: those become updates, which leave the index alone.  Which copy
+ * meets which does not matter where a key is not unique after all.
+ */
+static char *
+paired_rows(PgtStore *store, const PgtTarget *target)
+{
+	StringInfoData old;
+	StringInfoData on;
+	ListCell   *lc;
+
+	initStringInfo(&old);
+	initStringInfo(&on);
+	foreach(lc, store->rowkey)
+	{
+		int			col = lfirst_int(lc);
+
+		appendStringInfo(&old, ", s.%s AS c%d", store->names[col - 1], col);
+		appendStringInfo(&on, "o.c%d %s n.c%d AND ", col, pgt_type_operator(store->cols[col - 1].type, true), col);
+	}
+	return psprintf("SELECT CASE WHEN n.rn IS NULL THEN 'd' WHEN o.tid IS NULL THEN 'i' ELSE 'u' END::\"char\" AS op, o.tid, %s FROM "
+					"(SELECT o.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM "
+					"(SELECT s.ctid AS tid%s FROM %s s WHERE s.%s) o) o FULL JOIN "
+					"(SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn "
+					"FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0) n ON %so.rn = n.rn",
+					pgt_columns("n", store->nvisible, 0), row_key_list(store, "o"), old.data, target->st,
+					expected_victims(store, target), row_key_list(store, "d"), on.data);
+}
+
+/* Deletes, updates and inserts of an ENR of (op, tid, c1..cn); every row with a tid is there once. */
+static List *
+change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int n)
+{
+	PgtStep    *update = pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
+								  psprintf("UPDATE %s s SET %s FROM %s h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
+										   target->st, set_list(store, n), changes));
+
+	/* the ST is reached by ctid only: reading all of it would look cheaper to the planner */
+	update->seqscan_off = true;
+	return list_make3(pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
+							   psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM %s h WHERE h.op = 'd'::\"char\"))",
+										target->st, changes)),
+					  update,
+					  pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+							   psprintf("INSERT INTO %s (%s) SELECT %s FROM %s h WHERE h.op = 'i'::\"char\"", target->st,
+										pgt_store_columns(store, n), pgt_columns("h", n, 0), changes)));
+}
+
 List *
 pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 {
@@ -134,10 +262,13 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 	steps = list_make1(net);
 	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL,
 									psprintf("SELECT %s FROM __pgt_delta d", pgt_join2("d.w::pg_catalog.int4 AS w", cols))));
+	if (store->rowkey != NIL)
+	{
+		steps = lappend(steps, pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", paired_rows(store, target)));
+		return list_concat(steps, change_steps(store, target, "__pgt_chg", store->nvisible));
+	}
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-									psprintf("DELETE FROM %s WHERE ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
-											 "(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM __pgt_delta d WHERE d.w < 0)))",
-											 target->st, victims(store, target))));
+									psprintf("DELETE FROM %s WHERE %s", target->st, expected_victims(store, target))));
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
 											 target->st, pgt_store_columns(store, store->nvisible), cols)));
@@ -224,17 +355,6 @@ pgt_null_columns(PgtStore *store)
 }
 
 static char *
-set_list(PgtStore *store)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 0; i < store->ncols; i++)
-		appendStringInfo(&s, "%s%s = h.c%d", i > 0 ? ", " : "", store->names[i], i + 1);
-	return s.data;
-}
-
-static char *
 own_delta(PgtStore *store)
 {
 	StringInfoData o;
@@ -254,16 +374,6 @@ pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes)
 	List	   *steps;
 
 	chg->skip_if_empty = true;
-	steps = list_make1(chg);
-	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL, own_delta(store)));
-	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-									psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM __pgt_chg h WHERE h.op = 'd'::\"char\"))",
-											 target->st)));
-	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
-									psprintf("UPDATE %s s SET %s FROM __pgt_chg h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
-											 target->st, set_list(store))));
-	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
-									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_chg h WHERE h.op = 'i'::\"char\"",
-											 target->st, pgt_store_columns(store, store->ncols), pgt_columns("h", store->ncols, 0))));
-	return steps;
+	steps = list_make2(chg, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL, own_delta(store)));
+	return list_concat(steps, change_steps(store, target, "__pgt_chg", store->ncols));
 }

@@ -25,6 +25,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "execute.h"
+#include "guc.h"
 
 static void
 register_enr(const char *name, Tuplestorestate *store, TupleDesc desc, int64 rows)
@@ -145,6 +146,8 @@ step_settings(PgtStep *step, int64 largest)
 
 	/* JIT costs more than it gives at the sizes refreshes have, and its trigger is the estimate we cannot give well. */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	if (step->seqscan_off)
+		(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (step->nestloop_off && largest > PGT_SMALL_DELTA)
 		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest;
@@ -165,6 +168,8 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 		return true;
 	}
 	plan = step_plan(ex, i);
+	if (pgt_guc_log_delta_sql)
+		ereport(LOG, (errmsg("refresh step %d of %d: %s", i + 1, list_length(ex->prepared->program->steps), step->sql), errhidestmt(true)));
 	if (step->kind == PGT_STEP_ENR)
 	{
 		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);

@@ -44,6 +44,7 @@ typedef struct PgtStep
 	char	   *sql;
 	bool		skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
 	bool		nestloop_off;  /* plan this step with enable_nestloop = off when an input ENR is larger than PGT_SMALL_DELTA */
+	bool		seqscan_off;   /* plan this step with enable_seqscan = off */
 } PgtStep;
 
 /* Deltas of up to PGT_SMALL_DELTA rows, up to PGT_MEDIUM_DELTA rows, or more: plans are kept per class. */

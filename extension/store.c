@@ -1,7 +1,8 @@
 /*
  * store.c - deciding an ST's storage and its access paths.
  *
- * Rows are looked up by a unique index where the key columns are proven NOT NULL and of bounded width, else by an index on
+ * Rows of a bag are looked up by the columns that tell them apart, if primary keys give such (the index is not unique: nothing
+ * depends on it).  Otherwise rows are looked up by a unique index where the key columns are proven NOT NULL and of bounded width, else by an index on
  * hash_record_extended(ROW(...), 0) with a recheck by value: that is NULL-safe, has no width limit, and can be hash-joined,
  * which IS NOT DISTINCT FROM cannot.  Types without hash support stay out of the hash and are left to the recheck.
  */
@@ -12,6 +13,7 @@
 #include "utils/lsyscache.h"
 
 #include "deparse.h"
+#include "rowkey.h"
 #include "store.h"
 
 static void
@@ -76,6 +78,25 @@ plan_keys(PgtStore *store)
 	}
 }
 
+/* The row key of a bag, if an ordinary index can serve it. */
+static List *
+indexable_row_key(const PgtOp *root)
+{
+	List	   *key = pgt_row_key(root);
+	ListCell   *lc;
+
+	if (list_length(key) > 16)
+		return NIL;
+	foreach(lc, key)
+	{
+		const PgtCol *col = &root->cols[lfirst_int(lc) - 1];
+
+		if (!col->notnull || !is_short(col) || !pgt_type_has_order(col->type))
+			return NIL;
+	}
+	return key;
+}
+
 /* Every state gets a column: a visible one that shows exactly this value, or a hidden one. */
 static void
 place_states(PgtStore *store)
@@ -128,6 +149,8 @@ pgt_store_plan(PgtOp *root, List *names)
 			place_states(store);
 		}
 	}
+	else
+		store->rowkey = indexable_row_key(root);
 	return store;
 }
 
@@ -314,6 +337,14 @@ pgt_store_indexes(PgtStore *store)
 		for (int k = 0; k < store->agg->nkeys; k++)
 			appendStringInfo(&s, "%s%s", k > 0 ? ", " : "", store->names[store->keycols[k] - 1]);
 		return list_make1(psprintf("CREATE UNIQUE INDEX ON %%s (%s)", double_percent(s.data)));
+	}
+	if (store->rowkey != NIL)
+	{
+		ListCell   *lc;
+
+		foreach(lc, store->rowkey)
+			appendStringInfo(&s, "%s%s", s.len > 0 ? ", " : "", store->names[lfirst_int(lc) - 1]);
+		return list_make1(psprintf("CREATE INDEX ON %%s (%s)", double_percent(s.data)));
 	}
 	hash = hash_of(store, store->agg != NULL, "", NULL);
 	if (hash == NULL)
