@@ -73,10 +73,14 @@ index_serves(PgtStore *store, Oid relid, Form_pg_index index)
 static bool
 has_index(PgtStore *store, const PgtTarget *target)
 {
-	Relation	rel = relation_open(target->relid, AccessShareLock);
+	Relation	rel;
 	bool		found = false;
 	ListCell   *lc;
 
+	/* only looked at (_compile): as it will be made */
+	if (!OidIsValid(target->relid))
+		return pgt_store_indexes(store) != NIL;
+	rel = relation_open(target->relid, AccessShareLock);
 	foreach(lc, RelationGetIndexList(rel))
 	{
 		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));

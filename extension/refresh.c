@@ -477,12 +477,65 @@ check_leaves(Refresh *r)
 	}
 }
 
-static void
+/*
+ * Some errors speak against the delta, not against the query: an expression may meet an old row beside a new one that never stood
+ * together (1 / (a.x - b.y)), and a program notices when the ST does not hold what is to be removed.
+ */
+static bool
+diff_may_help(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_DATA_EXCEPTION || sqlerrcode == ERRCODE_DATA_CORRUPTED;
+}
+
+/* Run the delta program in a subtransaction.  NULL, or why it cannot be used. */
+static char *
+try_delta(Refresh *r)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		SPI_connect();
+		run_program(r, PGT_PROGRAM_DELTA);
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!diff_may_help(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* what is stored is not what was stored: nobody should have to look for this in the history */
+		if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED)
+			ereport(WARNING,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("stream table %s is compared with its query: %s",
+							quote_qualified_identifier(r->st->schema, r->st->name), error->message)));
+		reason = psprintf("the delta program failed: %s", error->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return reason;
+}
+
+/* False: the ST is as it was, and diff_reason says why. */
+static bool
 refresh_differential(Refresh *r)
 {
 	r->result.action = "DIFFERENTIAL";
-	run_program(r, PGT_PROGRAM_DELTA);
+	r->diff_reason = try_delta(r);
 	r->result.delta_rows = r->delta_rows;
+	return r->diff_reason == NULL;
 }
 
 static void
@@ -548,10 +601,10 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 		refresh_full(r, r->diff_reason, true);
 	else if (policy)
 		refresh_full(r, policy, false);
-	else if (!nothing)
-		refresh_differential(r);
-	else
+	else if (nothing)
 		r->result.action = "NO_DATA";
+	else if (!refresh_differential(r))
+		refresh_full(r, r->diff_reason, true);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 		check_leaves(r);
 	r->result.duration_ms = (GetCurrentTimestamp() - started) / 1000.0;

@@ -24,6 +24,8 @@ if [ "${FIRE_EXPECT:-}" != difference ]; then
 	check "and still does after a restart and another refresh of all in one transaction" /usr/bin/python3 "$here/_shop.py" oracle 1
 	check_sql "a trigger of ours stands on no user table" \
 		"SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('orders'::regclass, 'items'::regclass, 'customers'::regclass, 'bag'::regclass)" 0
+	check_sql "no delta program found its stream table other than it had left it" \
+		"SELECT string_agg(DISTINCT reason, '; ') FROM pgtrickle.pgt_refresh_history WHERE reason LIKE 'the delta program failed%'" ""
 	check_eq "no crash and no PANIC in the server's log" "$(grep -cE 'PANIC|was terminated by signal|TRAP:' "$CLUSTER_LOG")" 0
 	q "SELECT '# ' || action || ' ' || coalesce(merge_strategy_used, '-') || ' ' || status || ': ' || count(*) FROM pgtrickle.pgt_refresh_history
 	   GROUP BY action, merge_strategy_used, status ORDER BY 1"
