@@ -113,36 +113,13 @@ meeting(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, int of, PgtFrom rows)
 					touching_condition(op, ordinal));
 }
 
-/* Rows of the first child by image, with n copies where they are touched, and their change w. */
-static char *
-touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas)
+/* Bags of the children, as far as they are known already. */
+typedef struct Bags
 {
-	PgtOp	   *left = pgt_op_child(op, 1);
-	StringInfoData q;
-	char	   *keys = pgt_image_keys(left->cols, left->ncols, "a1");
-	char	   *values = pgt_image_values(left->cols, left->ncols, "a1");
-	char	   *group = keys[0] == '\0' ? " HAVING pg_catalog.count(*) > 0" : psprintf(" GROUP BY %s", keys);
-
-	initStringInfo(&q);
-	for (int i = 2; i <= list_length(op->children); i++)
-		if (deltas[i - 1] != NULL)
-			appendStringInfo(&q, "%sSELECT %s FROM %s a1%s", q.len > 0 ? " UNION ALL " : "",
-							 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
-							 meeting(cxt, op, i, 1, deltas[i - 1]), group);
-	if (deltas[0] != NULL)
-		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
-						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
-	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s",
-									  pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
-												"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"), q.data, group));
-}
-
-/* What touched rows see of a child now. */
-static char *
-near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
-{
-	return pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", meeting(cxt, op, ordinal, ordinal, touched)));
-}
+	PgtFrom    *deltas;
+	char	  **new;
+	char	  **old;
+} Bags;
 
 static char *
 old_rows(PgtDeltaCtx *cxt, const PgtOp *child, char *near, PgtFrom delta)
@@ -157,6 +134,67 @@ old_rows(PgtDeltaCtx *cxt, const PgtOp *child, char *near, PgtFrom delta)
 					pgt_join2(pgt_image_values(child->cols, child->ncols, "a1"), "pg_catalog.sum(a1.w)::pg_catalog.int8 AS w"), both,
 					keys[0] ? " GROUP BY " : "", keys);
 	return pgt_enr(cxt, "o", psprintf("SELECT %s FROM %s r, pg_catalog.generate_series(1, r.w) g", cols, both));
+}
+
+/*
+ * A subquery that refers to nothing outside touches all rows, but where it stands alone in a condition only those for which the
+ * condition changes matter: they are looked for in one scan, which is not made when the subquery's rows did not change.
+ */
+static PgtFrom
+flipping(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, Bags *bags)
+{
+	int			n = list_length(op->children);
+	PgtOp		flips;
+	char	  **froms = palloc0(sizeof(char *) * (2 * n - 1));
+
+	if (list_nth(op->touches, ordinal - 2) != NIL || !pgt_template_flips(op, ordinal, &flips))
+		return NULL;
+	bags->new[ordinal - 1] = pgt_enr(cxt, "p", psprintf("SELECT * FROM (%s) p", pgt_post(pgt_op_child(op, ordinal))));
+	bags->old[ordinal - 1] =
+		old_rows(cxt, pgt_op_child(op, ordinal), bags->new[ordinal - 1], bags->deltas[ordinal - 1]);
+	froms[0] = psprintf("(%s)", pgt_post(pgt_op_child(op, 1)));
+	froms[ordinal - 1] = bags->new[ordinal - 1];
+	froms[n + ordinal - 2] = bags->old[ordinal - 1];
+	return psprintf("(SELECT f.* FROM (%s) f WHERE (SELECT pg_catalog.count(*) FROM %s d) > 0)",
+					pgt_template_sql(&flips, froms, false), bags->deltas[ordinal - 1]);
+}
+
+/* Rows of the first child by image, with n copies where they are touched, and their change w. */
+static char *
+touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, Bags *bags)
+{
+	PgtFrom    *deltas = bags->deltas;
+	PgtOp	   *left = pgt_op_child(op, 1);
+	StringInfoData q;
+	char	   *keys = pgt_image_keys(left->cols, left->ncols, "a1");
+	char	   *values = pgt_image_values(left->cols, left->ncols, "a1");
+	char	   *group = keys[0] == '\0' ? " HAVING pg_catalog.count(*) > 0" : psprintf(" GROUP BY %s", keys);
+
+	initStringInfo(&q);
+	for (int i = 2; i <= list_length(op->children); i++)
+	{
+		PgtFrom		rows;
+
+		if (deltas[i - 1] == NULL)
+			continue;
+		rows = flipping(cxt, op, i, bags);
+		appendStringInfo(&q, "%sSELECT %s FROM %s a1%s", q.len > 0 ? " UNION ALL " : "",
+						 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
+						 rows != NULL ? rows : meeting(cxt, op, i, 1, deltas[i - 1]), group);
+	}
+	if (deltas[0] != NULL)
+		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
+						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
+	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s",
+									  pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
+												"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"), q.data, group));
+}
+
+/* What touched rows see of a child now. */
+static char *
+near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
+{
+	return pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", meeting(cxt, op, ordinal, ordinal, touched)));
 }
 
 /* Only the first child changed: each of its changed rows, once. */
@@ -180,9 +218,7 @@ PgtFrom
 pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	int			n = list_length(op->children);
-	PgtFrom    *deltas = palloc0(sizeof(PgtFrom) * n);
-	char	  **new = palloc0(sizeof(char *) * n);
-	char	  **old = palloc0(sizeof(char *) * n);
+	Bags		bags = {palloc0(sizeof(PgtFrom) * n), palloc0(sizeof(char *) * n), palloc0(sizeof(char *) * n)};
 	char	   *cols = pgt_columns("t", pgt_op_child(op, 1)->ncols, 0);
 	char	   *touched;
 	bool		inner = false;
@@ -192,14 +228,17 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 	if (!inner)
 		return linear(cxt, op);
 	for (int i = 1; i <= n; i++)
-		deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
-	touched = touched_rows(cxt, op, deltas);
-	new[0] = psprintf("(SELECT %s FROM %s t WHERE t.n <> 0)", pgt_join2(cols, "t.n AS w"), touched);
-	old[0] = psprintf("(SELECT %s FROM %s t WHERE t.w <> t.n)", pgt_join2(cols, "t.w - t.n AS w"), touched);
+		bags.deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
+	touched = touched_rows(cxt, op, &bags);
+	bags.new[0] = psprintf("(SELECT %s FROM %s t WHERE t.n <> 0)", pgt_join2(cols, "t.n AS w"), touched);
+	bags.old[0] = psprintf("(SELECT %s FROM %s t WHERE t.w <> t.n)", pgt_join2(cols, "t.w - t.n AS w"), touched);
 	for (int i = 2; i <= n; i++)
 	{
-		new[i - 1] = near_rows(cxt, op, i, touched);
-		old[i - 1] = deltas[i - 1] == NULL ? new[i - 1] : old_rows(cxt, pgt_op_child(op, i), new[i - 1], deltas[i - 1]);
+		if (bags.new[i - 1] == NULL)
+			bags.new[i - 1] = near_rows(cxt, op, i, touched);
+		if (bags.old[i - 1] == NULL)
+			bags.old[i - 1] = bags.deltas[i - 1] == NULL ? bags.new[i - 1] :
+				old_rows(cxt, pgt_op_child(op, i), bags.new[i - 1], bags.deltas[i - 1]);
 	}
-	return psprintf("(%s UNION ALL %s)", pgt_template_sql(op, new, true), pgt_template_sql(op, old, true));
+	return psprintf("(%s UNION ALL %s)", pgt_template_sql(op, bags.new, true), pgt_template_sql(op, bags.old, true));
 }

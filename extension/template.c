@@ -199,6 +199,105 @@ pgt_template_touches(PgtOp *op)
 			touches_of(op, ((RangeTblEntry *) lfirst(lc))->subquery, NULL);
 }
 
+/* --- flips --- */
+
+typedef struct CountContext
+{
+	Bitmapset  *children; /* other than the first */
+	int			uses;	  /* of child `ordinal` */
+	int			ordinal;
+	int			shift;	  /* > 0: renumber */
+} CountContext;
+
+static bool
+count_walker(Node *node, CountContext *cxt)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		foreach(lc, ((Query *) node)->rtable)
+		{
+			int			n = pgt_placeholder_number(lfirst(lc), true);
+
+			if (n <= 1)
+				continue;
+			cxt->children = bms_add_member(cxt->children, n);
+			cxt->uses += n == cxt->ordinal;
+			if (cxt->shift > 0)
+				lfirst(lc) = pgt_placeholder(n + cxt->shift, true);
+		}
+		return query_tree_walker((Query *) node, count_walker, cxt, 0);
+	}
+	return expression_tree_walker(node, count_walker, cxt);
+}
+
+static Expr *
+truth(List *conjuncts, BoolTestType what)
+{
+	BooleanTest *b = makeNode(BooleanTest);
+
+	b->arg = make_ands_explicit(copyObject(conjuncts));
+	b->booltesttype = what;
+	b->location = -1;
+	return (Expr *) b;
+}
+
+static Query *
+flip_query(const PgtOp *op, List *now, List *before)
+{
+	Query	   *q = makeNode(Query);
+	PgtOp	   *left = pgt_op_child(op, 1);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+
+	ref->rtindex = 1;
+	q->commandType = CMD_SELECT;
+	q->canSetTag = true;
+	q->hasSubLinks = true;
+	q->rtable = list_make1(pgt_placeholder(1, true));
+	for (int i = 1; i <= left->ncols; i++)
+		q->targetList = lappend(q->targetList, makeTargetEntry((Expr *) pgt_op_var(left, 1, i), i, NULL, false));
+	q->jointree =
+		makeFromExpr(list_make1(ref),
+					 (Node *) make_orclause(list_make2(make_andclause(list_make2(truth(now, IS_TRUE), truth(before, IS_NOT_TRUE))),
+													   make_andclause(list_make2(truth(now, IS_NOT_TRUE), truth(before, IS_TRUE))))));
+	return q;
+}
+
+bool
+pgt_template_flips(const PgtOp *op, int ordinal, PgtOp *flips)
+{
+	CountContext all = {NULL, 0, ordinal, 0};
+	CountContext some = {NULL, 0, ordinal, 0};
+	List	   *now = NIL;
+	List	   *before;
+	ListCell   *lc;
+
+	foreach(lc, make_ands_implicit((Expr *) op->query->jointree->quals))
+	{
+		CountContext one = {NULL, 0, ordinal, 0};
+
+		count_walker(lfirst(lc), &one);
+		if (one.uses == 0)
+			continue;
+		now = lappend(now, lfirst(lc));
+		some.uses += one.uses;
+		some.children = bms_add_members(some.children, one.children);
+	}
+	count_walker((Node *) op->query, &all);
+	if (all.uses != some.uses || bms_num_members(some.children) != 1)
+		return false;
+	before = copyObject(now);
+	some.shift = list_length(op->children) - 1;
+	count_walker((Node *) before, &some);
+	*flips = *op;
+	flips->children = list_concat_copy(op->children, list_copy_tail(op->children, 1));
+	flips->query = flip_query(op, now, before);
+	return true;
+}
+
 /* --- SQL --- */
 
 static List *

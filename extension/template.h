@@ -21,6 +21,12 @@ extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
 /* Children under which some row of the first one must be looked at again: fills op->touches. */
 extern void pgt_template_touches(PgtOp *op);
 
+/*
+ * Where child `ordinal` is read by conjuncts that read no other child but the first: an APPLY of the first child's rows for which
+ * these change; its children are those of op, then all but the first once more for their old bags.
+ */
+extern bool pgt_template_flips(const PgtOp *op, int ordinal, PgtOp *flips);
+
 /* The statement over these FROM items, one per child; with a column w of the first carried along if weighted. */
 extern char *pgt_template_sql(const PgtOp *op, char **froms, bool weighted);
 
