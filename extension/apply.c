@@ -49,26 +49,40 @@ same_image(const PgtCol *col, const char *l, const char *r)
 
 /* --- bags --- */
 
-/* Does the index begin with the row key's columns, or, for a store without one, with an expression (the hash)? */
+/* Storage columns (1-based) that an ordinary index on the ST must begin with; NIL: it is one on their hash. */
+static List *
+index_columns(PgtStore *store)
+{
+	List	   *columns = NIL;
+
+	if (store->agg == NULL)
+		return store->rowkey;
+	for (int k = 0; store->unique && k < store->agg->nkeys; k++)
+		columns = lappend_int(columns, store->keycols[k]);
+	return columns;
+}
+
 static bool
 index_serves(PgtStore *store, Oid relid, Form_pg_index index)
 {
+	List	   *columns = index_columns(store);
 	ListCell   *lc;
 
 	if (!index->indisvalid)
 		return false;
-	if (store->rowkey == NIL)
+	if (columns == NIL)
 		return index->indkey.values[0] == 0;
-	if (index->indnkeyatts < list_length(store->rowkey))
+	if (index->indnkeyatts < list_length(columns))
 		return false;
-	foreach(lc, store->rowkey)
+	foreach(lc, columns)
 		if (index->indkey.values[foreach_current_index(lc)] != get_attnum(relid, store->plain_names[lfirst_int(lc) - 1]))
 			return false;
 	return true;
 }
 
 /*
- * What the ST has, not what it was made with: its indexes belong to its owner, and the row key to the primary keys of the day.
+ * What the ST has, not what it was made with: its indexes belong to its owner, and row keys and NOT NULL to the
+ * constraints of the day.
  */
 static bool
 has_index(PgtStore *store, const PgtTarget *target)
@@ -281,15 +295,12 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 
 /* --- keyed --- */
 
-/*
- * There is an index for exactly this, so the probes are pinned: a hash join would read the whole ST.  Only a key without hash
- * support has none, and is left to the planner.
- */
+/* Where there is an index for exactly this the probes are pinned: a hash join would read the whole ST. */
 char *
 pgt_stored_rows(PgtStore *store, const PgtTarget *target, const char *keys)
 {
 	return psprintf("LATERAL (SELECT s.ctid AS tid, %s FROM %s s WHERE %s%s) s", pgt_store_row(store, "o"), target->st,
-					pgt_store_key_match(store, keys), pgt_store_indexes(store) == NIL ? "" : " OFFSET 0");
+					pgt_store_key_match(store, keys), has_index(store, target) ? " OFFSET 0" : "");
 }
 
 char *

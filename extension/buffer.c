@@ -44,6 +44,7 @@ typedef struct ColumnReader
 {
 	AttrNumber	attno; /* in the segment */
 	char		kind;
+	bool		notnull; /* today */
 	bool		byval;
 	int16		len;
 	FmgrInfo	receive;
@@ -158,6 +159,7 @@ segment_open(const PgtViewSource *source, Oid segrelid)
 			reader->missing = psprintf("changes were captured before column \"%s\" was", NameStr(attr->attname));
 		else
 			column_reader_init(&reader->columns[i], attr, TupleDescAttr(desc, attno - 1), attno);
+		reader->columns[i].notnull = pgt_attribute_notnull(RelationGetDescr(table), lfirst_int(lc) - 1);
 		i++;
 	}
 	relation_close(table, NoLock);
@@ -241,6 +243,12 @@ delta_add_row(PgtDelta *delta, const PgtViewSource *source, SegmentReader *reade
 		values[i] = slot_getattr(slot, reader->columns[i - 1].attno, &nulls[i]);
 		if (!nulls[i])
 			values[i] = column_value(&reader->columns[i - 1], values[i]);
+		else if (reader->columns[i - 1].notnull)
+		{
+			/* programs rely on NOT NULL, and this row is older than the constraint */
+			delta->diff_reason = "a change from before a column of a source became NOT NULL";
+			return;
+		}
 	}
 	tuplestore_putvalues(delta->store, delta->desc, values, nulls);
 	delta->rows++;

@@ -170,7 +170,7 @@ build_scan(Oid relid)
 
 		if (att->attisdropped)
 			continue;
-		op->cols[n++] = (PgtCol){att->atttypid, att->atttypmod, att->attcollation, att->attnotnull};
+		op->cols[n++] = (PgtCol){att->atttypid, att->atttypmod, att->attcollation, pgt_attribute_notnull(desc, i)};
 		op->attnums = lappend_int(op->attnums, att->attnum);
 	}
 	op->ncols = n;

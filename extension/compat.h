@@ -137,4 +137,15 @@ pgt_wake_walsenders(void)
 #define pgt_expand_rte(rte, varno, columns) expandRTE((rte), (varno), 0, -1, true, NULL, (columns))
 #endif
 
+/* Is the column proven NOT NULL?  18 has constraints that hold for new rows only. */
+static inline bool
+pgt_attribute_notnull(TupleDesc desc, int i)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID;
+#else
+	return TupleDescAttr(desc, i)->attnotnull;
+#endif
+}
+
 #endif /* PGT_COMPAT_H */

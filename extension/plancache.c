@@ -3,8 +3,9 @@
  *
  * A plan carries the row counts of the day it was made: one made for 1 delta row and reused for 10,000 can be hundreds of times
  * too slow.  So programs are kept per (changed sources, size class), and the number of STs a session remembers is bounded.
- * An entry belongs to one definition_version; everything that changes a definition raises it.  Plans themselves are revalidated
- * by the server's plan cache.
+ * An entry belongs to one definition_version; everything that changes a definition raises it.  What else a view takes from the
+ * catalogs (NOT NULL, primary keys, the ST's indexes) makes it stale by relcache invalidation.  Plans themselves are revalidated by
+ * the server's plan cache.
  */
 #include "postgres.h"
 
@@ -13,6 +14,7 @@
 #include "nodes/bitmapset.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -38,6 +40,7 @@ typedef struct CachedView
 	MemoryContext context;
 	PgtView    *view;
 	List	   *programs; /* of CachedProgram */
+	bool		stale;	   /* a source or the ST itself has changed in some way: constraints, indexes */
 	PgtTarget	target;
 	dlist_node	lru;
 } CachedView;
@@ -86,6 +89,22 @@ pgt_cache_forget(int64 pgt_id)
 		drop_view(entry);
 }
 
+/* Only sets flags: it may come at any time. */
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	CachedView *entry;
+
+	hash_seq_init(&scan, views);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		entry->stale |= !OidIsValid(relid) || relid == entry->target.relid;
+		for (int i = 0; i < entry->view->nsources && !entry->stale; i++)
+			entry->stale = entry->view->sources[i].relid == relid;
+	}
+}
+
 static void
 create_cache(void)
 {
@@ -95,6 +114,7 @@ create_cache(void)
 	ctl.entrysize = sizeof(CachedView);
 	ctl.hcxt = TopMemoryContext;
 	views = hash_create("pg_trickle views", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
 
 /* Compile into a context of its own first, so that an error leaves no half-made entry. */
@@ -116,6 +136,7 @@ add_view(const PgtStreamTable *st)
 	entry->context = context;
 	entry->view = view;
 	entry->programs = NIL;
+	entry->stale = false;
 	entry->target.st = name;
 	entry->target.relid = st->relid;
 	dlist_push_head(&lru_list, &entry->lru);
@@ -131,7 +152,7 @@ find_view(const PgtStreamTable *st)
 	if (views == NULL)
 		create_cache();
 	entry = hash_search(views, &st->id, HASH_FIND, NULL);
-	if (entry && (entry->version != st->definition_version || entry->target.relid != st->relid))
+	if (entry && (entry->stale || entry->version != st->definition_version || entry->target.relid != st->relid))
 	{
 		drop_view(entry);
 		entry = NULL;

@@ -376,6 +376,26 @@ bag_difference(PgtView *view, PgtStore *store, const PgtTarget *target)
 										  view->load_query, s.data, target->st)));
 }
 
+/*
+ * For a comparison nothing is known of the stored rows: they may be older than a NOT NULL or a primary key that the query's rows
+ * fulfil today.
+ */
+static PgtStore *
+without_constraints(const PgtStore *store)
+{
+	PgtStore   *copy = palloc(sizeof(PgtStore));
+
+	*copy = *store;
+	copy->rowkey = NIL;
+	copy->cols = palloc(sizeof(PgtCol) * store->ncols);
+	for (int i = 0; i < store->ncols; i++)
+	{
+		copy->cols[i] = store->cols[i];
+		copy->cols[i].notnull = false;
+	}
+	return copy;
+}
+
 PgtProgram *
 pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 {
@@ -384,7 +404,7 @@ pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 	List	   *steps;
 
 	if (store->kind == PGT_STORE_BAG)
-		steps = pgt_apply_bag(store, target, bag_difference(view, store, target));
+		steps = pgt_apply_bag(without_constraints(store), target, bag_difference(view, store, target));
 	else
 		steps = pgt_apply_keyed(store, target,
 								pgt_change_set(store, psprintf("(%s)", view->load_query), pgt_old_rows(store, target, NULL)));
