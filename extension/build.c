@@ -603,8 +603,8 @@ as_select(PgtOp *op)
 	return pgt_make_select(list_make1(op), NIL, vars_of(op, 1));
 }
 
-static PgtOp *
-make_distinct(PgtOp *child)
+PgtOp *
+pgt_make_distinct(PgtOp *child)
 {
 	if (child->kind != PGT_OP_UNION)
 		child = as_select(child);
@@ -612,8 +612,8 @@ make_distinct(PgtOp *child)
 }
 
 /* The leaf's columns in the set operation's column types, as the planner will coerce them. */
-static PgtOp *
-coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
+PgtOp *
+pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
 {
 	List	   *targets = NIL;
 	ListCell   *t;
@@ -640,7 +640,7 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 	{
 		RangeTblEntry *rte = rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable);
 		PgtBlock		block = {level};
-		PgtOp	   *op = coerce_leaf(pgt_build_query(rte->subquery, level), top);
+		PgtOp	   *op = pgt_coerce_leaf(pgt_build_query(rte->subquery, level), top);
 
 		add_op(&block, 1, linitial(op->children));
 		*leaves = lappend(*leaves, pgt_make_select(block.inputs, block.quals, (List *) pgt_rebase(&block, (Node *) op->targets)));
@@ -649,6 +649,11 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 	{
 		SetOperationStmt *setop = (SetOperationStmt *) node;
 
+		if (setop->op != SETOP_UNION)
+		{
+			*leaves = lappend(*leaves, pgt_coerce_leaf(pgt_build_intersect(level, setop), top));
+			return;
+		}
 		/* a UNION below a UNION ALL removes its own duplicates; a UNION ALL below a UNION need not be told apart */
 		if (!setop->all && setop != top && top->all)
 		{
@@ -658,7 +663,7 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 			collect_union(level, (Node *) setop, setop, &own);
 			u->children = own;
 			pgt_op_describe(u);
-			*leaves = lappend(*leaves, coerce_leaf(make_distinct(u), top));
+			*leaves = lappend(*leaves, pgt_coerce_leaf(pgt_make_distinct(u), top));
 			return;
 		}
 		collect_union(level, setop->larg, top, leaves);
@@ -666,45 +671,52 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 	}
 }
 
-static PgtOp *
-build_setop(PgtLevel *level)
+PgtOp *
+pgt_build_setop(PgtLevel *level, SetOperationStmt *setop)
 {
-	SetOperationStmt *top = castNode(SetOperationStmt, level->query->setOperations);
-	PgtOp	   *op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
+	PgtOp	   *op;
 
-	collect_union(level, (Node *) top, top, &op->children);
+	if (setop->op != SETOP_UNION)
+		return pgt_build_intersect(level, setop);
+	op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
+	collect_union(level, (Node *) setop, setop, &op->children);
 	pgt_op_describe(op);
-	return top->all ? op : make_distinct(op);
+	return setop->all ? op : pgt_make_distinct(op);
+}
+
+PgtOp *
+pgt_build_level(PgtLevel *level, List *exprs)
+{
+	PgtBlock	block = {level};
+	Query	   *query = level->query;
+	Node	   *having;
+
+	pgt_build_from(&block, (Node *) query->jointree);
+	exprs = (List *) pgt_rebase(&block, (Node *) exprs);
+	having = pgt_rebase(&block, pgt_flatten_group_exprs(query, query->havingQual));
+	if (query->hasAggs || query->groupClause != NIL || query->havingQual != NULL)
+		return build_grouped(&block, query, exprs, having);
+	return pgt_make_projection(block.inputs, block.quals, exprs);
 }
 
 PgtOp *
 pgt_build_query(Query *query, PgtLevel *up)
 {
-	PgtLevel		level = {query, up};
-	PgtBlock		block = {&level};
-	List	   *targets = NIL;
-	ListCell   *lc;
+	PgtLevel	level = {query, up};
+	PgtWindowSplit *split;
+	List	   *exprs;
 	PgtOp	   *op;
-	Node	   *having;
 
 	if (query->setOperations != NULL)
-		return build_setop(&level);
-	pgt_build_from(&block, (Node *) query->jointree);
-	foreach(lc, query->targetList)
-	{
-		TargetEntry *tle = lfirst(lc);
-
-		if (!tle->resjunk)
-			targets = lappend(targets, pgt_rebase(&block, pgt_flatten_group_exprs(query, (Node *) tle->expr)));
-	}
-	having = pgt_rebase(&block, pgt_flatten_group_exprs(query, query->havingQual));
-	if (query->hasAggs || query->groupClause != NIL || query->havingQual != NULL)
-		op = build_grouped(&block, query, targets, having);
+		return pgt_build_top(query, pgt_build_setop(&level, castNode(SetOperationStmt, query->setOperations)));
+	split = pgt_split_windows(query, pgt_target_exprs(query), &exprs);
+	if (query->groupingSets != NIL)
+		op = pgt_build_grouping_sets(&level, exprs);
 	else
-		op = pgt_make_projection(block.inputs, block.quals, targets);
-	if (query->distinctClause != NIL)
-		op = make_distinct(op);
-	return op;
+		op = pgt_build_level(&level, exprs);
+	if (split != NULL)
+		op = pgt_build_windows(op, split);
+	return pgt_build_top(query, op);
 }
 
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */

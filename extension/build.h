@@ -39,6 +39,22 @@ extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
 extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs);
 extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
 
+extern PgtOp *pgt_build_level(PgtLevel *level, List *exprs); /* FROM, WHERE, GROUP BY and HAVING of a level; yields exprs */
+extern PgtOp *pgt_build_setop(PgtLevel *level, SetOperationStmt *setop);
+extern PgtOp *pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop);
+extern PgtOp *pgt_make_distinct(PgtOp *child);
+
+/* build_part.c */
+typedef struct PgtWindowSplit PgtWindowSplit;
+extern List *pgt_target_exprs(Query *query); /* the select list; hidden entries too where they are needed above it */
+extern PgtWindowSplit *pgt_split_windows(Query *query, List *exprs, List **columns); /* NULL: no windows, columns = exprs */
+extern PgtOp *pgt_build_windows(PgtOp *op, PgtWindowSplit *split);
+extern PgtOp *pgt_build_top(Query *query, PgtOp *op); /* DISTINCT, ORDER BY, LIMIT */
+extern PgtOp *pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop);
+
+/* build_grouping.c */
+extern PgtOp *pgt_build_grouping_sets(PgtLevel *level, List *exprs);
+
 /* build_apply.c */
 extern void pgt_apply_reset(void); /* before each tree */
 extern bool pgt_is_correlated(Node *node); /* refers to a query level above the node's own */

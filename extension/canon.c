@@ -20,32 +20,44 @@
 #include "parser/parse_oper.h"
 #include "utils/lsyscache.h"
 
-#include "analyze.h"
+#include "canon.h"
 
 /* pg_catalog aggregates whose result does not depend on the order of exact inputs. */
-static bool
-order_matters(Aggref *agg)
+bool
+pgt_order_matters(Oid aggregate, List *args)
 {
 	static const char *const ordered[] = {"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg",
 		"jsonb_object_agg", "json_agg_strict", "jsonb_agg_strict", "json_object_agg_strict", "json_object_agg_unique",
 		"json_object_agg_unique_strict", "jsonb_object_agg_strict", "jsonb_object_agg_unique",
 		"jsonb_object_agg_unique_strict", "xmlagg", "any_value", "range_agg"};
-	char	   *name = get_func_name(agg->aggfnoid);
+	char	   *name = get_func_name(aggregate);
 	ListCell   *lc;
 
-	if (agg->aggkind != AGGKIND_NORMAL || agg->aggdistinct != NIL || agg->args == NIL)
-		return false;
-	if (get_func_namespace(agg->aggfnoid) != PG_CATALOG_NAMESPACE)
+	if (get_func_namespace(aggregate) != PG_CATALOG_NAMESPACE)
 		return true;
 	for (int i = 0; i < lengthof(ordered); i++)
 		if (strcmp(name, ordered[i]) == 0)
 			return true;
 	if (strcmp(name, "min") == 0 || strcmp(name, "max") == 0 || strcmp(name, "count") == 0)
 		return false;
-	foreach(lc, agg->aggargtypes)
-		if (lfirst_oid(lc) == FLOAT4OID || lfirst_oid(lc) == FLOAT8OID)
+	foreach(lc, args)
+		if (exprType(lfirst(lc)) == FLOAT4OID || exprType(lfirst(lc)) == FLOAT8OID)
 			return true;
 	return false;
+}
+
+static bool
+order_matters(Aggref *agg)
+{
+	List	   *args = NIL;
+	ListCell   *lc;
+
+	if (agg->aggkind != AGGKIND_NORMAL || agg->aggdistinct != NIL || agg->args == NIL)
+		return false;
+	foreach(lc, agg->args)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			args = lappend(args, ((TargetEntry *) lfirst(lc))->expr);
+	return pgt_order_matters(agg->aggfnoid, args);
 }
 
 static bool
@@ -110,40 +122,6 @@ canon_aggregate(Aggref *agg, PgtFindings *findings)
 					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
 }
 
-/* The same in all rows of the query. */
-static bool
-is_constant(Node *expr)
-{
-	return !contain_var_clause(expr) && !contain_agg_clause(expr) && !contain_window_function(expr) && !expression_returns_set(expr);
-}
-
-/* ORDER BY ... LIMIT keeps ties at random: the other columns decide. */
-static void
-canon_limit(Query *query, PgtFindings *findings)
-{
-	bool		added = false;
-	ListCell   *lc;
-
-	if ((query->limitCount == NULL && query->limitOffset == NULL) || query->limitOption == LIMIT_OPTION_WITH_TIES)
-		return;
-	foreach(lc, query->targetList)
-	{
-		TargetEntry *tle = lfirst(lc);
-		SortGroupClause *clause;
-
-		if (tle->resjunk || is_constant((Node *) tle->expr) || !is_sortable((Node *) tle->expr) || targetIsInSortList(tle, InvalidOid, query->sortClause))
-			continue;
-		clause = makeNode(SortGroupClause);
-		clause->tleSortGroupRef = assignSortGroupRef(tle, query->targetList);
-		get_sort_group_operators(exprType((Node *) tle->expr), true, true, false, &clause->sortop, &clause->eqop, NULL,
-								 &clause->hashable);
-		query->sortClause = lappend(query->sortClause, clause);
-		added = true;
-	}
-	if (added)
-		findings->notices = lappend(findings->notices, "LIMIT without a total order is ambiguous: the rows are now also sorted by their other columns");
-}
-
 static bool
 canon_walker(Node *node, PgtFindings *findings)
 {
@@ -151,7 +129,8 @@ canon_walker(Node *node, PgtFindings *findings)
 		return false;
 	if (IsA(node, Query))
 	{
-		canon_limit((Query *) node, findings);
+		pgt_canon_windows((Query *) node, findings);
+		pgt_canon_order((Query *) node, findings);
 		return query_tree_walker((Query *) node, canon_walker, findings, 0);
 	}
 	if (IsA(node, Aggref) && order_matters((Aggref *) node))

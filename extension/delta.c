@@ -49,7 +49,7 @@ pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtFrom		d = pgt_delta(cxt, op);
 
-	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG)
+	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
 		return d; /* netted ENRs already */
 	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
 }
@@ -111,6 +111,8 @@ make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 			return delta_union(cxt, op);
 		case PGT_OP_APPLY:
 			return pgt_delta_apply(cxt, op);
+		case PGT_OP_PART:
+			return pgt_delta_part(cxt, op);
 	}
 	return NULL;
 }

@@ -63,5 +63,9 @@ extern PgtFrom pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_outer(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_agg(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op);
+extern PgtFrom pgt_delta_part(PgtDeltaCtx *cxt, const PgtOp *op);
+
+/* Post rows whose columns `cols` are among the distinct rows of ENR `keys`, NULLs as values (delta_rows.c). */
+extern PgtFrom pgt_rows_of(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys);
 
 #endif /* PGT_DELTA_H */

@@ -17,6 +17,7 @@
 #include "utils/ruleutils.h"
 
 #include "deparse.h"
+#include "part.h"
 #include "template.h"
 
 int
@@ -289,6 +290,8 @@ pgt_post(const PgtOp *op)
 			return post_union(op);
 		case PGT_OP_APPLY:
 			return post_apply(op);
+		case PGT_OP_PART:
+			return pgt_part_sql(op, psprintf("(%s)", pgt_post(pgt_op_child(op, 1))));
 	}
 	return NULL;
 }

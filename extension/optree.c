@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "optree.h"
+#include "part.h"
 #include "template.h"
 
 PgtOp *
@@ -226,6 +227,9 @@ pgt_op_describe(PgtOp *op)
 		case PGT_OP_APPLY:
 			describe_apply(op);
 			break;
+		case PGT_OP_PART:
+			pgt_part_describe(op);
+			break;
 	}
 }
 
@@ -391,6 +395,8 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 	Bitmapset  *kept = needed;
 	int			offset = 0;
 
+	if (op->kind == PGT_OP_PART)
+		return pgt_part_prune(op, needed);
 	if (op->kind == PGT_OP_SCAN)
 	{
 		prune_scan(op, needed);
@@ -426,10 +432,10 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 	return kept;
 }
 
-void
+Bitmapset *
 pgt_op_prune(PgtOp *op, Bitmapset *needed)
 {
-	prune_rec(op, needed);
+	return prune_rec(op, needed);
 }
 
 /* --- types --- */

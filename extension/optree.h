@@ -20,7 +20,8 @@ typedef enum PgtOpKind
 	PGT_OP_OUTER,  /* left or full join of two children on quals; columns of the left, then of the right */
 	PGT_OP_AGG,	   /* keys (the child's first nkeys columns), then aggregates over the child's columns */
 	PGT_OP_UNION,  /* UNION ALL of children with equal columns */
-	PGT_OP_APPLY   /* a query over the first child whose subqueries read the other children: see template.h */
+	PGT_OP_APPLY,  /* a query over the first child whose subqueries read the other children: see template.h */
+	PGT_OP_PART	   /* computed one partition of the child's rows at a time: see part.h */
 } PgtOpKind;
 
 typedef struct PgtCol
@@ -54,6 +55,7 @@ typedef struct PgtOp
 	/* APPLY */
 	Query	   *query;
 	List	   *touches; /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
+	struct PgtPart *part; /* PART */
 } PgtOp;
 
 /* optree.c */
@@ -61,7 +63,7 @@ extern PgtOp *pgt_op_make(PgtOpKind kind, int id, int ncols);
 extern PgtOp *pgt_op_clone(const PgtOp *op);
 extern PgtOp *pgt_op_child(const PgtOp *op, int ordinal); /* 1-based */
 extern void pgt_op_describe(PgtOp *op);					  /* fill cols from expressions and children */
-extern void pgt_op_prune(PgtOp *op, Bitmapset *needed);	  /* drop columns above does not need; renumbers */
+extern Bitmapset *pgt_op_prune(PgtOp *op, Bitmapset *needed); /* drop columns above does not need, renumber; returns the kept */
 extern Var *pgt_op_var(const PgtOp *child, int ordinal, int col);
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
 

@@ -51,30 +51,6 @@ is_recursive(Query *q)
 }
 
 static bool
-has_windows(Query *q)
-{
-	return q->hasWindowFuncs;
-}
-
-static bool
-has_limit(Query *q)
-{
-	return q->limitCount != NULL || q->limitOffset != NULL;
-}
-
-static bool
-has_distinct_on(Query *q)
-{
-	return q->hasDistinctOn;
-}
-
-static bool
-has_grouping_sets(Query *q)
-{
-	return q->groupingSets != NIL;
-}
-
-static bool
 has_srf(Query *q)
 {
 	return q->hasTargetSRFs && (q->hasAggs || q->groupClause != NIL || q->distinctClause != NIL || q->hasWindowFuncs);
@@ -86,31 +62,10 @@ has_row_marks(Query *q)
 	return q->rowMarks != NIL;
 }
 
-static bool
-setop_is_other_than_union(Node *node)
-{
-	SetOperationStmt *op = (SetOperationStmt *) node;
-
-	if (node == NULL || !IsA(node, SetOperationStmt))
-		return false;
-	return op->op != SETOP_UNION || setop_is_other_than_union(op->larg) || setop_is_other_than_union(op->rarg);
-}
-
-static bool
-has_intersect_except(Query *q)
-{
-	return setop_is_other_than_union(q->setOperations);
-}
-
 static const QueryRule query_rules[] = {
 	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes.", true},
-	{has_windows, "a window function", "Move the window function to the queries that read the stream table."},
-	{has_limit, "LIMIT or OFFSET", "Keep all rows and apply LIMIT when reading the stream table."},
-	{has_distinct_on, "DISTINCT ON", "Use GROUP BY with min or max where that says the same."},
-	{has_grouping_sets, "GROUPING SETS, ROLLUP or CUBE", "Write one GROUP BY per grouping and join them by UNION ALL."},
 	{has_srf, "a set-returning function in the select list beside aggregation or DISTINCT", "Put the set into FROM."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
-	{has_intersect_except, "INTERSECT or EXCEPT", "Rewrite it as a join with GROUP BY."},
 };
 
 /* --- one range table entry --- */

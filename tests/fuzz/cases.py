@@ -123,6 +123,90 @@ CASES = {
         'query': 'SELECT a.v AS av, e.v AS ev FROM f.t0 a JOIN f.t1 b ON a.k = b.k JOIN f.t2 c ON b.k = c.k JOIN f.t3 d ON c.k = d.k JOIN f.t4 e ON d.k = e.k',
         'transactions': [[f"INSERT INTO f.t{i} (id, k, v) VALUES (3, 1, 9)" for i in range(5)], [f"UPDATE f.t{i} SET k = 2 WHERE id = 1" for i in range(4)]],
     },
+    'window over one partition': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 1, 7), (3, 2, 1), (4, NULL, 2)"],
+        'query': 'SELECT id, k, rank() OVER (PARTITION BY k ORDER BY v) AS r, sum(v) OVER (PARTITION BY k) AS s FROM f.t1',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (5, 1, 6)"], ["DELETE FROM f.t1 WHERE id = 1"],
+                         ["UPDATE f.t1 SET k = 2 WHERE k IS NULL"], ["DELETE FROM f.t1"]],
+    },
+    'two windows with different PARTITION BY': {   # the second needs rows of partitions that nobody touched
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2), (5, 3, 3), (6, 1, 3)"],
+        'query': 'SELECT id, sum(id) OVER (PARTITION BY k) AS a, sum(id) OVER (PARTITION BY v) AS b, row_number() OVER (PARTITION BY k ORDER BY v) AS n FROM f.t1',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (7, 1, 2)"], ["DELETE FROM f.t1 WHERE id = 1"],
+                         ["UPDATE f.t1 SET v = 3 WHERE id = 4"], ["UPDATE f.t1 SET k = NULL"], ["DELETE FROM f.t1"]],
+    },
+    'second window over the first, filtered': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 1), (3, 2, 1), (4, 2, 2)"],
+        'query': 'SELECT id, n, count(*) OVER (PARTITION BY n) AS c FROM (SELECT id, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM f.t1) q WHERE n < 3',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (7, 1, 2)"], ["DELETE FROM f.t1 WHERE id = 7"], ["DELETE FROM f.t1 WHERE k = 2"]],
+    },
+    'first row per group by row_number': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 1), (3, 2, 1), (4, 2, 2)"],
+        'query': 'SELECT id, k FROM (SELECT id, k, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM f.t1) q WHERE n = 1',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (7, 1, 2), (8, 1, 2)"], ["DELETE FROM f.t1 WHERE id = 7"], ["DELETE FROM f.t1 WHERE k = 2"]],
+    },
+    'window over aggregates, inside an expression': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (3, 9)"],
+        'query': 'SELECT k, 100 * sum(v) / sum(sum(v)) OVER () AS share, rank() OVER (ORDER BY sum(v)) + 1 AS r FROM f.t1 GROUP BY k HAVING sum(v) > 0',
+        'transactions': [["INSERT INTO f.t1 (k, v) VALUES (1, 7)"], ["DELETE FROM f.t1 WHERE k = 2"], ["DELETE FROM f.t1"]],
+    },
+    'frames': {
+        'setup': ["INSERT INTO f.t1 (id, k, v, x) VALUES (1, 1, 1, 0.1), (2, 1, 1, 1e10), (3, 1, 3, 0.2), (4, 2, 2, 3.3), (5, 1, 4, 7)"],
+        'query': """SELECT id, sum(x) OVER (PARTITION BY k) AS a, first_value(id) OVER (PARTITION BY k ORDER BY v) AS b,
+            last_value(id) OVER (ORDER BY v ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS c, count(*) OVER (ORDER BY v RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE TIES) AS d,
+            sum(v) OVER (ORDER BY v GROUPS 1 PRECEDING) AS e, ntile(2) OVER (ORDER BY v) AS f, lag(id, 1, -1) OVER w AS g, nth_value(id, 2) OVER (w ROWS UNBOUNDED PRECEDING) AS h,
+            sum(v) FILTER (WHERE id > 1) OVER (PARTITION BY k ORDER BY v) AS i FROM f.t1 WINDOW w AS (PARTITION BY k ORDER BY v)""",
+        'transactions': [["INSERT INTO f.t1 (id, k, v, x) VALUES (7, 1, 2, 1)"], ["DELETE FROM f.t1 WHERE id = 1"], ["UPDATE f.t1 SET v = v + 1"]],
+    },
+    'TopK: a row beyond the last kept row fills a gap': {   # it may not be the next one
+        'setup': ["INSERT INTO f.t1 (id, v) VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)"],
+        'query': 'SELECT id, v FROM f.t1 ORDER BY v LIMIT 3',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 1", "INSERT INTO f.t1 (id, v) VALUES (9, 9)"], ["INSERT INTO f.t1 (id, v) VALUES (10, 0)"],
+                         ["DELETE FROM f.t1 WHERE id < 4"], ["DELETE FROM f.t1 WHERE id = 9"], ["DELETE FROM f.t1"],
+                         ["INSERT INTO f.t1 (id, v) SELECT g, g FROM generate_series(1, 300) g"], ["UPDATE f.t1 SET v = 300 - v"]],
+    },
+    'TopK in a derived table, joined': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 3)", "INSERT INTO f.t3 (k) VALUES (1), (2), (3), (4)"],
+        'query': 'SELECT q.id, b.k FROM (SELECT id, k FROM f.t1 ORDER BY v DESC NULLS LAST OFFSET 1 LIMIT 2) q LEFT JOIN f.t3 b ON q.k = b.k',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 3"], ["INSERT INTO f.t1 (id, k, v) VALUES (5, 2, 7)", "DELETE FROM f.t3 WHERE k = 2"], ["DELETE FROM f.t1"]],
+    },
+    'WITH TIES': {
+        'setup': ["INSERT INTO f.t1 (id, v) VALUES (1, 1), (2, 2), (3, 2), (4, 2), (5, 5)"],
+        'query': 'SELECT id, v FROM f.t1 ORDER BY v FETCH FIRST 2 ROWS WITH TIES',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 1"], ["INSERT INTO f.t1 (id, v) VALUES (7, 0), (8, 0)"], ["INSERT INTO f.t1 (id, v) VALUES (9, 0)"], ["DELETE FROM f.t1 WHERE v < 2"]],
+    },
+    'LIMIT over images': {
+        'setup': ["INSERT INTO f.t1 (n) VALUES (1.0), (1.00), (1), (2)"],
+        'query': 'SELECT n FROM (SELECT n FROM f.t1 UNION ALL SELECT n FROM f.t3 ORDER BY n LIMIT 2) q',
+        'transactions': [["INSERT INTO f.t3 (n) VALUES (1.000)"], ["DELETE FROM f.t1 WHERE n::text = '1'"]],
+    },
+    'DISTINCT ON': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 1), (3, 2, 1), (4, NULL, 2)"],
+        'query': 'SELECT DISTINCT ON (k) id, k, n FROM f.t1 ORDER BY k, v DESC',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (7, 1, 2), (8, NULL, 3)"], ["DELETE FROM f.t1 WHERE id = 7"], ["DELETE FROM f.t1 WHERE k = 1"]],
+    },
+    'INTERSECT and EXCEPT': {
+        'setup': ["INSERT INTO f.t1 (k, n) VALUES (1, 1), (1, 1.0), (2, 2), (NULL, NULL), (NULL, NULL)", "INSERT INTO f.t3 (k, n) VALUES (1, 1.00), (NULL, NULL)"],
+        'query': """(SELECT k, n FROM f.t1 INTERSECT ALL SELECT k, n FROM f.t3) UNION ALL (SELECT k, n FROM f.t1 EXCEPT ALL SELECT k, n FROM f.t3)
+            UNION ALL (SELECT k, n FROM f.t1 EXCEPT SELECT k, n FROM f.t3) UNION ALL (SELECT k, n FROM f.t1 INTERSECT SELECT k, n FROM f.t3)""",
+        'transactions': [["INSERT INTO f.t3 (k, n) VALUES (1, 1), (1, 1), (2, 2)"], ["DELETE FROM f.t3 WHERE k = 1"], ["DELETE FROM f.t1 WHERE k IS NULL"], ["DELETE FROM f.t1", "DELETE FROM f.t3"]],
+    },
+    'grouping sets': {
+        'setup': ["INSERT INTO f.t1 (k, v, s) VALUES (1, 1, 'a'), (1, 2, NULL), (NULL, 1, NULL)"],
+        'query': 'SELECT k, s, grouping(k, s) AS g, sum(v) AS t FROM f.t1 GROUP BY CUBE (k, s), GROUPING SETS ((), ())',
+        'transactions': [["INSERT INTO f.t1 (k, v, s) VALUES (2, 7, NULL)"], ["DELETE FROM f.t1 WHERE k = 1"], ["DELETE FROM f.t1"], ["INSERT INTO f.t1 (k) VALUES (NULL)"]],
+    },
+    'rollup in a subquery, with HAVING and a window': {
+        'setup': ["INSERT INTO f.t1 (k, v, s) VALUES (1, 1, 'a'), (1, 2, NULL), (NULL, 1, NULL)"],
+        'query': 'SELECT x.k, x.t, count(*) AS n FROM (SELECT k, s, k + 1 AS k1, sum(v) AS t, rank() OVER (PARTITION BY grouping(k) ORDER BY sum(v)) AS r FROM f.t1 GROUP BY ROLLUP (k, s) HAVING count(*) > 0) x GROUP BY x.k, x.t',
+        'transactions': [["INSERT INTO f.t1 (k, v, s) VALUES (2, 7, NULL)"], ["DELETE FROM f.t1 WHERE k = 1"], ["DELETE FROM f.t1"], ["INSERT INTO f.t1 (k) VALUES (NULL)"]],
+    },
+    'ordered-set and hypothetical-set aggregates': {
+        'setup': ["INSERT INTO f.t1 (k, v, x) VALUES (1, 1, 1), (1, 2, 5), (2, 1, 2)"],
+        'query': "SELECT k, percentile_disc(0.5) WITHIN GROUP (ORDER BY v) AS p, percentile_cont(ARRAY[0.25, 0.75]) WITHIN GROUP (ORDER BY x) AS q, rank(2) WITHIN GROUP (ORDER BY v) AS r, "
+                 "count(DISTINCT v) AS d, array_agg(DISTINCT v) AS a FROM f.t1 GROUP BY k",
+        'transactions': [["INSERT INTO f.t1 (k, v, x) VALUES (1, 7, 2)"], ["DELETE FROM f.t1 WHERE v = 1"], ["DELETE FROM f.t1"]],
+    },
     'duplicates': {
         'setup': ["INSERT INTO f.t1 (k) VALUES (1), (1), (1)"],
         'query': 'SELECT k FROM f.t1',

@@ -1,5 +1,7 @@
 """Random tables, transactions and view queries for compiler_fuzz.py."""
 
+import grammar_parts
+
 TABLES = ['t0', 't1', 't2', 't3', 't4']
 COLUMNS = [('id', 'int'), ('k', 'int'), ('v', 'int'), ('n', 'num'), ('s', 'text'), ('x', 'flt'), ('b', 'bool'), ('p', 'num2'), ('d', 'date')]
 SQL_TYPE = {'int': 'int', 'num': 'numeric', 'num2': 'numeric(8,2)', 'text': 'text', 'flt': 'float8', 'bool': 'bool', 'date': 'date'}
@@ -36,6 +38,7 @@ def schema_sql():
 class Grammar:
     def __init__(self, rnd):
         self.rnd = rnd
+        self.parts = rnd.choice([0, 0.2, 0.4, 0.6])  # how often windows, LIMIT, set operations, ...
         self.domain = rnd.choice([2, 4, 8])
         self.nulls = rnd.choice([0.0, 0.15, 0.4])
         self.alias = 0
@@ -351,6 +354,8 @@ class Grammar:
 
     def select(self, depth):
         r = self.rnd
+        if r.random() < self.parts:
+            return grammar_parts.select(self, depth)
         if depth > 0 and r.random() < 0.12:
             return self.union(depth)
         # cap at five tables

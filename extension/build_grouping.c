@@ -1,0 +1,106 @@
+/*
+ * build_grouping.c - GROUPING SETS, ROLLUP and CUBE: one query per set, joined by UNION ALL.
+ *
+ * Each set becomes the query with an ordinary GROUP BY, in which the keys of other sets are NULL and grouping() is a constant.
+ * Two sets may yield equal rows (a NULL in the data, a set named twice): a bag keeps both.  The empty set is an aggregation
+ * without GROUP BY, which has its row even when there is no input.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parse_agg.h"
+#include "rewrite/rewriteManip.h"
+
+#include "build.h"
+#include "compat.h"
+
+typedef struct SetContext
+{
+	List	   *refs;  /* of int: the set */
+	List	   *keys;  /* its expressions */
+	List	   *nulls; /* those of other sets */
+} SetContext;
+
+static Const *
+grouping_value(GroupingFunc *g, List *refs)
+{
+	int32		value = 0;
+	ListCell   *lc;
+
+	foreach(lc, g->refs)
+		value = (value << 1) | (list_member_int(refs, lfirst_int(lc)) ? 0 : 1);
+	return makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(value), false, true);
+}
+
+static Node *
+set_mutator(Node *node, SetContext *cxt)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Aggref))
+		return copyObject(node);
+	if (IsA(node, GroupingFunc))
+		return (Node *) grouping_value((GroupingFunc *) node, cxt->refs);
+	if (!IsA(node, List) && list_member(cxt->keys, node))
+		return copyObject(node);
+	if (!IsA(node, List) && list_member(cxt->nulls, node))
+		return (Node *) makeNullConst(exprType(node), exprTypmod(node), exprCollation(node));
+	return expression_tree_mutator(node, set_mutator, cxt);
+}
+
+static SetContext
+make_context(Query *query, List *refs)
+{
+	SetContext	cxt = {refs, NIL, NIL};
+	ListCell   *lc;
+
+	foreach(lc, query->groupClause)
+	{
+		SortGroupClause *clause = lfirst(lc);
+		Node	   *key = pgt_flatten_group_exprs(query, (Node *) get_sortgroupclause_tle(clause, query->targetList)->expr);
+
+		if (list_member_int(refs, clause->tleSortGroupRef))
+			cxt.keys = lappend(cxt.keys, key);
+		else
+			cxt.nulls = lappend(cxt.nulls, key);
+	}
+	return cxt;
+}
+
+static PgtOp *
+build_set(PgtLevel *level, List *exprs, List *refs)
+{
+	Query	   *q = copyObject(level->query);
+	PgtLevel	own = {q, level->up};
+	SetContext	cxt = make_context(q, refs);
+	List	   *clauses = NIL;
+	ListCell   *lc;
+
+	foreach(lc, q->groupClause)
+		if (list_member_int(refs, ((SortGroupClause *) lfirst(lc))->tleSortGroupRef))
+			clauses = lappend(clauses, lfirst(lc));
+	q->groupClause = clauses;
+	q->groupingSets = NIL;
+	q->hasAggs = true;
+	q->havingQual = set_mutator(pgt_flatten_group_exprs(q, q->havingQual), &cxt);
+	return pgt_build_level(&own, (List *) set_mutator((Node *) exprs, &cxt));
+}
+
+PgtOp *
+pgt_build_grouping_sets(PgtLevel *level, List *exprs)
+{
+	PgtOp	   *op = pgt_build_op(PGT_OP_UNION);
+	List	   *sets = expand_grouping_sets(level->query->groupingSets, level->query->groupDistinct, -1);
+	ListCell   *lc;
+
+	if (checkExprHasSubLink((Node *) exprs) || checkExprHasSubLink(level->query->havingQual))
+		pgt_not_built("a subquery beside GROUPING SETS", "Put the grouping into a subquery in FROM.");
+	foreach(lc, sets)
+		op->children = lappend(op->children, build_set(level, exprs, lfirst(lc)));
+	pgt_op_describe(op);
+	return op;
+}

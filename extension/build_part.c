@@ -1,0 +1,365 @@
+/*
+ * build_part.c - the operator nodes above a block: windows, DISTINCT ON, ORDER BY with LIMIT, INTERSECT and EXCEPT.
+ *
+ * Windows: every largest part of the select list without a window function becomes a column of the node below; then one PART node
+ * per distinct PARTITION BY, one above the other, each passing on all columns; then the select list over those.  ORDER BY and
+ * PARTITION BY refer to entries of the target list, hidden ones included, so that queries with any of this keep all entries
+ * until the end.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+
+#include "analyze.h"
+#include "build.h"
+#include "compat.h"
+#include "part.h"
+
+static bool
+keeps_hidden_targets(Query *query)
+{
+	return query->setOperations == NULL && (query->distinctClause == NIL || query->hasDistinctOn) &&
+		(query->hasWindowFuncs || query->hasDistinctOn || query->limitCount != NULL || query->limitOffset != NULL);
+}
+
+List *
+pgt_target_exprs(Query *query)
+{
+	List	   *out = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		/* a window refers to hidden entries even below DISTINCT */
+		if (!tle->resjunk || query->hasWindowFuncs || keeps_hidden_targets(query))
+			out = lappend(out, pgt_flatten_group_exprs(query, (Node *) tle->expr));
+	}
+	return out;
+}
+
+static PgtOp *
+make_part(PgtOp *child, PgtPartKind kind)
+{
+	PgtOp	   *op = pgt_build_op(PGT_OP_PART);
+
+	op->children = list_make1(child);
+	op->part = palloc0(sizeof(PgtPart));
+	op->part->kind = kind;
+	return op;
+}
+
+/* Sort keys by the column that each entry of the target list has become. */
+static List *
+sort_keys(List *clauses, int *column_of)
+{
+	List	   *out = NIL;
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+	{
+		SortGroupClause *clause = lfirst(lc);
+		PgtSortKey *key = palloc(sizeof(PgtSortKey));
+
+		*key = (PgtSortKey){column_of[clause->tleSortGroupRef], clause->sortop, clause->nulls_first};
+		out = lappend(out, key);
+	}
+	return out;
+}
+
+static List *
+group_keys(List *clauses, int *column_of)
+{
+	List	   *out = NIL;
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+		out = list_append_unique_int(out, column_of[((SortGroupClause *) lfirst(lc))->tleSortGroupRef]);
+	return out;
+}
+
+/* Column of each ressortgroupref; entries stand at their position among the kept ones, or where `at` says. */
+static int *
+columns_of_refs(Query *query, bool hidden, List *at)
+{
+	Index		max = 0;
+	int		   *map;
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		max = Max(max, ((TargetEntry *) lfirst(lc))->ressortgroupref);
+	map = palloc0(sizeof(int) * (max + 1));
+	foreach(lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->resjunk && !hidden)
+			continue;
+		n++;
+		map[tle->ressortgroupref] = at == NIL ? n : list_nth_int(at, n - 1);
+	}
+	return map;
+}
+
+/* --- windows --- */
+
+struct PgtWindowSplit
+{
+	Query	   *query;
+	List	   *columns; /* of the node below: parts without window functions */
+	List	   *funcs;	 /* of WindowFunc, over the columns */
+	List	   *targets; /* the target list over the columns; window functions still as such */
+	List	   *at;		 /* of int: the column that an entry is as a whole, 0 if it is none */
+};
+
+static int
+column_for(PgtWindowSplit *split, Node *expr)
+{
+	ListCell   *lc;
+
+	foreach(lc, split->columns)
+		if (equal(lfirst(lc), expr))
+			return foreach_current_index(lc) + 1;
+	split->columns = lappend(split->columns, expr);
+	return list_length(split->columns);
+}
+
+static Node *
+column_var(PgtWindowSplit *split, Node *expr)
+{
+	return (Node *) makeVar(1, column_for(split, expr), exprType(expr), exprTypmod(expr), exprCollation(expr), 0);
+}
+
+static bool
+has_window(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return IsA(node, WindowFunc) || expression_tree_walker(node, has_window, context);
+}
+
+static Node *
+split_mutator(Node *node, PgtWindowSplit *split)
+{
+	WindowFunc *f;
+	ListCell   *lc;
+
+	if (node == NULL || IsA(node, Const))
+		return node;
+	if (IsA(node, List) || (has_window(node, NULL) && !IsA(node, WindowFunc)))
+		return expression_tree_mutator(node, split_mutator, split);
+	if (!IsA(node, WindowFunc))
+		return column_var(split, node);
+	f = palloc(sizeof(WindowFunc));
+	*f = *(WindowFunc *) node;
+	f->args = (List *) split_mutator((Node *) f->args, split);
+	f->aggfilter = (Expr *) split_mutator((Node *) f->aggfilter, split);
+	f->location = -1;
+	foreach(lc, split->funcs)
+		if (equal(lfirst(lc), f))
+			return lfirst(lc);
+	split->funcs = lappend(split->funcs, f);
+	return (Node *) f;
+}
+
+PgtWindowSplit *
+pgt_split_windows(Query *query, List *exprs, List **columns)
+{
+	PgtWindowSplit *split;
+	ListCell   *lc;
+
+	*columns = exprs;
+	if (!query->hasWindowFuncs)
+		return NULL;
+	split = palloc0(sizeof(PgtWindowSplit));
+	split->query = query;
+	foreach(lc, exprs)
+	{
+		bool		whole = !has_window(lfirst(lc), NULL);
+
+		split->at = lappend_int(split->at, whole ? column_for(split, lfirst(lc)) : 0);
+		split->targets = lappend(split->targets, whole ? column_var(split, lfirst(lc)) : split_mutator(lfirst(lc), split));
+	}
+	*columns = split->columns;
+	return split;
+}
+
+static PgtWindow *
+make_window(WindowFunc *f, WindowClause *wc, int *column_of)
+{
+	PgtWindow  *w = palloc0(sizeof(PgtWindow));
+
+	w->func = f;
+	w->order = sort_keys(wc->orderClause, column_of);
+	w->frame = wc->frameOptions;
+	w->start = wc->startOffset;
+	w->end = wc->endOffset;
+	return w;
+}
+
+typedef struct PlaceContext
+{
+	List	   *placed; /* of PgtWindow, in output order */
+	int			offset;
+} PlaceContext;
+
+static Node *
+place_mutator(Node *node, PlaceContext *cxt)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, WindowFunc))
+		foreach(lc, cxt->placed)
+			if (((PgtWindow *) lfirst(lc))->func == (WindowFunc *) node || equal(((PgtWindow *) lfirst(lc))->func, node))
+				return (Node *) makeVar(1, cxt->offset + foreach_current_index(lc) + 1, exprType(node), -1, exprCollation(node), 0);
+	return expression_tree_mutator(node, place_mutator, cxt);
+}
+
+static bool
+same_keys(List *a, List *b)
+{
+	return list_length(a) == list_length(b) && list_difference_int(a, b) == NIL;
+}
+
+/* The nodes for all windows above `op`, which yields the split's columns; then the target list. */
+PgtOp *
+pgt_build_windows(PgtOp *op, PgtWindowSplit *split)
+{
+	int		   *column_of = columns_of_refs(split->query, true, split->at);
+	List	   *todo = split->funcs;
+	PlaceContext place = {NIL, op->ncols};
+
+	while (todo != NIL)
+	{
+		PgtOp	   *part = make_part(op, PGT_PART_WINDOW);
+		List	   *rest = NIL;
+		ListCell   *lc;
+
+		foreach(lc, todo)
+		{
+			WindowFunc *f = lfirst(lc);
+			WindowClause *wc = list_nth(split->query->windowClause, f->winref - 1);
+			List	   *keys = group_keys(wc->partitionClause, column_of);
+
+			if (lc == list_head(todo))
+				part->part->keys = keys;
+			if (same_keys(part->part->keys, keys))
+				part->part->windows = lappend(part->part->windows, make_window(f, wc, column_of));
+			else
+				rest = lappend(rest, f);
+		}
+		place.placed = list_concat(place.placed, part->part->windows);
+		pgt_op_describe(part);
+		op = part;
+		todo = rest;
+	}
+	return pgt_make_select(list_make1(op), NIL, (List *) place_mutator((Node *) split->targets, &place));
+}
+
+/* --- above the select list --- */
+
+static bool
+depends_on_rows(Node *node)
+{
+	return node != NULL && (contain_var_clause(node) || checkExprHasSubLink(node));
+}
+
+static PgtOp *
+build_limit(Query *query, PgtOp *op, bool hidden)
+{
+	PgtOp	   *part = make_part(op, PGT_PART_LIMIT);
+
+	if (depends_on_rows(query->limitCount) || depends_on_rows(query->limitOffset))
+		pgt_not_built("LIMIT or OFFSET by a subquery", "Write the number of rows as a constant.");
+	part->part->order = sort_keys(query->sortClause, columns_of_refs(query, hidden, NIL));
+	part->part->count = query->limitCount;
+	part->part->offset = query->limitOffset;
+	part->part->ties = query->limitOption == LIMIT_OPTION_WITH_TIES;
+	/* elsewhere the images are among the query's sort keys */
+	part->part->by_image = !part->part->ties && (query->setOperations != NULL || query->distinctClause != NIL);
+	pgt_op_describe(part);
+	return part;
+}
+
+static PgtOp *
+build_distinct_on(Query *query, PgtOp *op)
+{
+	PgtOp	   *part = make_part(op, PGT_PART_FIRST);
+	int		   *column_of = columns_of_refs(query, true, NIL);
+
+	part->part->keys = group_keys(query->distinctClause, column_of);
+	part->part->order = sort_keys(query->sortClause, column_of);
+	pgt_op_describe(part);
+	return part;
+}
+
+static PgtOp *
+without_hidden(Query *query, PgtOp *op)
+{
+	List	   *targets = NIL;
+	ListCell   *lc;
+
+	foreach(lc, query->targetList)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			targets = lappend(targets, pgt_op_var(op, 1, foreach_current_index(lc) + 1));
+	if (list_length(targets) == op->ncols)
+		return op;
+	return pgt_make_select(list_make1(op), NIL, targets);
+}
+
+PgtOp *
+pgt_build_top(Query *query, PgtOp *op)
+{
+	bool		limited = query->limitCount != NULL || query->limitOffset != NULL;
+	bool		hidden = keeps_hidden_targets(query);
+
+	if (query->hasDistinctOn)
+		op = build_distinct_on(query, op);
+	else if (query->distinctClause != NIL)
+		op = pgt_make_distinct(query->hasWindowFuncs ? without_hidden(query, op) : op);
+	if (limited)
+		op = build_limit(query, op, hidden);
+	return hidden ? without_hidden(query, op) : op;
+}
+
+/* --- INTERSECT and EXCEPT --- */
+
+/* One side's rows, with the number of the side as last column. */
+static PgtOp *
+build_side(PgtLevel *level, Node *node, SetOperationStmt *setop, int side)
+{
+	PgtOp	   *op = pgt_coerce_leaf(IsA(node, RangeTblRef) ?
+									 pgt_build_query(rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable)->subquery, level) :
+									 pgt_build_setop(level, castNode(SetOperationStmt, node)), setop);
+
+	op->targets = lappend(op->targets, makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(side), false, true));
+	pgt_op_describe(op);
+	return op;
+}
+
+PgtOp *
+pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop)
+{
+	PgtOp	   *both = pgt_build_op(PGT_OP_UNION);
+	PgtOp	   *part;
+
+	both->children = list_make2(build_side(level, setop->larg, setop, 1), build_side(level, setop->rarg, setop, 2));
+	pgt_op_describe(both);
+	part = make_part(both, PGT_PART_SETOP);
+	part->part->except = setop->op == SETOP_EXCEPT;
+	part->part->all = setop->all;
+	for (int i = 1; i < both->ncols; i++)
+		part->part->keys = lappend_int(part->part->keys, i);
+	pgt_op_describe(part);
+	return part;
+}

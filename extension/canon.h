@@ -1,0 +1,16 @@
+/*
+ * canon.h - what the parts of canonicalisation share.
+ */
+#ifndef PGT_CANON_H
+#define PGT_CANON_H
+
+#include "analyze.h"
+
+/* canon.c: does the aggregate's result depend on the order of its input? */
+extern bool pgt_order_matters(Oid aggregate, List *args);
+
+/* canon_order.c */
+extern void pgt_canon_order(Query *query, PgtFindings *findings);
+extern void pgt_canon_windows(Query *query, PgtFindings *findings);
+
+#endif /* PGT_CANON_H */

@@ -1,0 +1,161 @@
+"""Queries with windows, LIMIT, DISTINCT ON, GROUPING SETS, INTERSECT and EXCEPT, for grammar.py."""
+
+FUNCTIONS = [('row_number()', 'int'), ('rank()', 'int'), ('dense_rank()', 'int'), ('percent_rank()', 'flt'), ('cume_dist()', 'flt'),
+             ('ntile(3)', 'int'), ('lag({int})', 'int'), ('lag({text}, 2)', 'text'), ('lead({int}, 1, -1)', 'int'),
+             ('first_value({int})', 'int'), ('first_value({text})', 'text'), ('last_value({num})', 'num'), ('nth_value({int}, 2)', 'int'),
+             ('sum({int})', 'int'), ('sum({int})', 'int'), ('count(*)', 'int'), ('count({text})', 'int'), ('max({int})', 'int'), ('min({text})', 'text'),
+             ('avg({num2})', 'num'), ('sum({num2})', 'num'), ('sum({flt})', 'flt'), ("string_agg({text}, ',')", 'text'), ('array_agg({int})::text', 'text')]
+
+
+def fill(g, text, cols):
+    for t in ('int', 'num2', 'num', 'text', 'flt', 'bool', 'date'):
+        while '{' + t + '}' in text:
+            text = text.replace('{' + t + '}', g.scalar(cols, t, 1), 1)
+    return text
+
+
+def any_scalar(g, cols):
+    return '(' + g.scalar(cols, g.rnd.choice(['int', 'int', 'int', 'text', 'num', 'bool', 'date', 'flt']), 1) + ')'
+
+
+def order(g, cols, least=0):
+    r = g.rnd
+    keys = [any_scalar(g, cols) + r.choice(['', '', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST']) for _ in range(r.choice([least, 1, 1, 2]))]
+    return ' ORDER BY ' + ', '.join(keys) if keys else ''
+
+
+def frame(g, ordered):
+    r = g.rnd
+    mode = r.choice(['ROWS', 'ROWS', 'RANGE'] + (['GROUPS'] if ordered else []))
+    starts = ['UNBOUNDED PRECEDING', 'CURRENT ROW']
+    if mode != 'RANGE':
+        starts += ['1 PRECEDING', '2 PRECEDING']
+    ends = ['CURRENT ROW', 'UNBOUNDED FOLLOWING'] + (['1 FOLLOWING'] if mode != 'RANGE' else [])
+    exclude = r.choice(['', '', '', '', ' EXCLUDE CURRENT ROW', ' EXCLUDE TIES', ' EXCLUDE GROUP'])
+    return f' {mode} BETWEEN {r.choice(starts)} AND {r.choice(ends)}{exclude}'
+
+
+def window(g, cols):
+    r = g.rnd
+    text, ty = r.choice(FUNCTIONS)
+    call = fill(g, text.split('::')[0], cols)
+    if text.startswith(('sum', 'count', 'max', 'min', 'avg')) and r.random() < 0.2:
+        call += f' FILTER (WHERE {g.condition(cols, 0)})'
+    part = [any_scalar(g, cols) for _ in range(r.choice([0, 1, 1, 1, 2]))]
+    by = order(g, cols)
+    spec = ('PARTITION BY ' + ', '.join(part) if part else '') + by + (frame(g, by != '') if r.random() < 0.3 else '')
+    out = f'{call} OVER ({spec})' + ('::text' if '::' in text else '')
+    if ty == 'int' and r.random() < 0.2:
+        out = r.choice(['({} + 1)', 'coalesce({}, 0)', '(2 * {})']).format(out)
+    return out, ty
+
+
+def source(g, depth):
+    r = g.rnd
+    text, cols = g.from_item(depth, r.choice([0, 0, 0, 1]))
+    where = f' WHERE {g.condition(cols, 1)}' if r.random() < 0.4 else ''
+    return f'{text}{where}', cols
+
+
+def windows(g, depth):
+    r = g.rnd
+    text, cols = source(g, depth)
+    exprs = g.plain(cols) + [window(g, cols) for _ in range(r.randint(1, 3))]
+    out, names = g.output(exprs)
+    distinct = 'DISTINCT ' if r.random() < 0.1 else ''
+    return f'SELECT {distinct}{out} FROM {text}', names
+
+
+def grouped_windows(g, depth):
+    """Windows above GROUP BY see keys and aggregates."""
+    r = g.rnd
+    text, cols = source(g, depth)
+    keys = g.plain(cols)[:r.randint(1, 2)]
+    inner = [(f'({k})', ty) for k, ty in keys] + [g.aggregate(cols, False) for _ in range(2)]
+    inner = [(e, 'num' if ty == 'num2' else ty) for e, ty in inner]
+    exprs = inner[:r.randint(1, len(inner))] + [window_of(g, inner) for _ in range(r.randint(1, 2))]
+    out, names = g.output(exprs)
+    return f'SELECT {out} FROM {text} GROUP BY ' + ', '.join(f'({k})' for k, _ in keys), names
+
+
+def window_of(g, inner):
+    """A window over given expressions, taken as they are."""
+    r = g.rnd
+    e, ty = r.choice(inner)
+    call = r.choice(['row_number()', 'rank()', f'lag({e})', f'max({e})' if ty not in ('bool',) else 'count(*)', f'first_value({e})'])
+    ty = 'int' if call in ('row_number()', 'rank()', 'count(*)') else ty
+    spec = (f'PARTITION BY {r.choice(inner)[0]} ' if r.random() < 0.5 else '') + (f'ORDER BY {r.choice(inner)[0]}' if r.random() < 0.7 else '')
+    return f'{call} OVER ({spec})', ty
+
+
+def grouping_sets(g, depth):
+    r = g.rnd
+    text, cols = source(g, depth)
+    keys = [('(' + e + ')', 'num' if ty == 'num2' else ty) for e, ty in (g.plain(cols) + g.plain(cols))[:r.randint(1, 3)]]
+    names = ', '.join(k for k, _ in keys)
+    some = ', '.join(k for k, _ in keys[:1])
+    group = r.choice([f'ROLLUP ({names})', f'CUBE ({names})', f'GROUPING SETS (({names}), ())', f'GROUPING SETS (({some}), ({names}), ({names}))',
+                      f'{some}, ROLLUP ({names})', f'GROUPING SETS (({some}), (), ())'])
+    if 'ROLLUP' not in group and 'CUBE' not in group and names not in group:
+        keys = keys[:1]
+    aggs = [g.aggregate(cols, r.random() < 0.2) for _ in range(r.randint(0, 2))]
+    shown = keys + aggs
+    if r.random() < 0.4:
+        shown = shown + [(f'grouping({keys[0][0]})', 'int')]
+    if r.random() < 0.2:
+        shown = shown + [window_of(g, shown)]
+    out, outs = g.output(shown)
+    having = f" HAVING {r.choice(['count(*) > 1', 'grouping(' + keys[0][0] + ') = 0', keys[0][0] + ' IS NOT NULL'])}" if r.random() < 0.2 else ''
+    return f'SELECT {out} FROM {text} GROUP BY {group}{having}', outs
+
+
+def limit(g, depth):
+    r = g.rnd
+    if r.random() < 0.6:
+        text, cols = source(g, depth)
+        out, names = g.output(g.plain(cols))
+        by = order(g, cols)
+        sql = f'SELECT {out} FROM {text}'
+    else:
+        sql, names = g.select(max(depth - 1, 0))
+        a = g.fresh()
+        sql = f'SELECT * FROM ({sql}) {a}'
+        by = ' ORDER BY ' + ', '.join(str(i + 1) for i in range(r.randint(1, len(names))))
+    n = r.choice([0, 1, 2, 2, 3, 5, 200])
+    offset = f' OFFSET {r.randint(0, 3)}' if r.random() < 0.3 else ''
+    if by and r.random() < 0.3:
+        return f'{sql}{by}{offset} FETCH FIRST {n} ROWS WITH TIES', names
+    return sql + by + offset + (f' LIMIT {n}' if not offset or r.random() < 0.8 else ''), names
+
+
+def distinct_on(g, depth):
+    r = g.rnd
+    text, cols = source(g, depth)
+    out, names = g.output(g.plain(cols))
+    key = any_scalar(g, cols)
+    by = ''
+    if r.random() < 0.7:
+        by = f' ORDER BY {key}' + order(g, cols).replace(' ORDER BY ', ', ')
+    return f'SELECT DISTINCT ON ({key}) {out} FROM {text}{by}' + (' LIMIT 3' if r.random() < 0.15 else ''), names
+
+
+def setop(g, depth):
+    r = g.rnd
+    types = [r.choice(['int', 'text', 'num']) for _ in range(r.randint(1, 2))]
+    legs = []
+    for _ in range(r.randint(2, 4)):
+        text, cols = source(g, depth - 1 if depth > 0 and r.random() < 0.4 else 0)
+        out, names = g.output([(g.scalar(cols, ty, 0) + g.cast(ty), ty) for ty in types])
+        legs.append(f'SELECT {out} FROM {text}')
+    sql = legs[0]
+    for leg in legs[1:]:
+        op = r.choice(['INTERSECT', 'EXCEPT', 'INTERSECT ALL', 'EXCEPT ALL', 'EXCEPT ALL', 'UNION', 'UNION ALL'])
+        sql = r.choice(['({}) {} {}', '{} {} {}']).format(sql, op, leg) if r.random() < 0.8 else f'{leg} {op} ({sql})'
+    return sql, names
+
+
+KINDS = [windows, windows, windows, grouped_windows, grouping_sets, limit, limit, distinct_on, setop]
+
+
+def select(g, depth):
+    return g.rnd.choice(KINDS)(g, max(depth - 1, 0))
