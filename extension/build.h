@@ -52,6 +52,9 @@ extern PgtOp *pgt_build_windows(PgtOp *op, PgtWindowSplit *split);
 extern PgtOp *pgt_build_top(Query *query, PgtOp *op); /* DISTINCT, ORDER BY, LIMIT */
 extern PgtOp *pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop);
 
+/* canon_order.c */
+extern bool pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc); /* its order is total; only equal rows tie */
+
 /* build_grouping.c */
 extern PgtOp *pgt_build_grouping_sets(PgtLevel *level, List *exprs);
 

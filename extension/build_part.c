@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -15,6 +16,7 @@
 #include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/fmgroids.h"
 
 #include "analyze.h"
 #include "build.h"
@@ -231,37 +233,109 @@ same_keys(List *a, List *b)
 	return list_length(a) == list_length(b) && list_difference_int(a, b) == NIL;
 }
 
+static WindowClause *
+clause_of(PgtWindowSplit *split, WindowFunc *f)
+{
+	return list_nth(split->query->windowClause, f->winref - 1);
+}
+
+/*
+ * Rows that are equal in all columns tie even in a total order.  That shows where two windows number them: which number goes with
+ * which is open.  The first window that breaks ties then also yields its row number, the others sort by it last.  Moves that
+ * window's functions to the front; NULL when there are no two such windows.
+ */
+static WindowFunc *
+settle_pairs(PgtWindowSplit *split)
+{
+	WindowFunc *first = NULL;
+	bool		several = false;
+	List	   *front = NIL;
+	ListCell   *lc;
+
+	foreach(lc, split->funcs)
+	{
+		WindowFunc *f = lfirst(lc);
+
+		if (!pgt_window_breaks_ties(f, clause_of(split, f)))
+			continue;
+		several |= first != NULL && first->winref != f->winref;
+		first = first == NULL ? f : first;
+	}
+	if (!several)
+		return NULL;
+	foreach(lc, split->funcs)
+		if (((WindowFunc *) lfirst(lc))->winref == first->winref)
+			front = lappend(front, lfirst(lc));
+	split->funcs = list_concat(front, list_difference_ptr(split->funcs, front));
+	return first;
+}
+
+static WindowFunc *
+row_number_of(Index winref)
+{
+	WindowFunc *f = makeNode(WindowFunc);
+
+	f->winfnoid = F_ROW_NUMBER;
+	f->wintype = INT8OID;
+	f->winref = winref;
+	f->location = -1;
+	return f;
+}
+
+/* Takes the functions of one node off `todo`. */
+static PgtOp *
+build_window_node(PgtOp *op, PgtWindowSplit *split, List **todo, WindowFunc *first, int tiebreak)
+{
+	PgtOp	   *part = make_part(op, PGT_PART_WINDOW);
+	int		   *column_of = columns_of_refs(split->query, true, split->at);
+	List	   *rest = NIL;
+	ListCell   *lc;
+
+	part->part->keys = group_keys(clause_of(split, linitial(*todo))->partitionClause, column_of);
+	foreach(lc, *todo)
+	{
+		WindowFunc *f = lfirst(lc);
+		WindowClause *wc = clause_of(split, f);
+		bool		ordered = first != NULL && f->winref != first->winref && pgt_window_breaks_ties(f, wc);
+		PgtWindow  *w = make_window(f, wc, column_of);
+
+		if (!same_keys(part->part->keys, group_keys(wc->partitionClause, column_of)) || (ordered && tiebreak == 0))
+		{
+			rest = lappend(rest, f);
+			continue;
+		}
+		if (ordered)
+		{
+			PgtSortKey *key = palloc(sizeof(PgtSortKey));
+
+			*key = (PgtSortKey){tiebreak, Int8LessOperator, false};
+			w->order = lappend(w->order, key);
+		}
+		part->part->windows = lappend(part->part->windows, w);
+	}
+	if (first != NULL && tiebreak == 0)
+		part->part->windows = lappend(part->part->windows,
+									  make_window(row_number_of(first->winref), clause_of(split, first), column_of));
+	pgt_op_describe(part);
+	*todo = rest;
+	return part;
+}
+
 /* The nodes for all windows above `op`, which yields the split's columns; then the target list. */
 PgtOp *
 pgt_build_windows(PgtOp *op, PgtWindowSplit *split)
 {
-	int		   *column_of = columns_of_refs(split->query, true, split->at);
+	WindowFunc *first = settle_pairs(split);
 	List	   *todo = split->funcs;
 	PlaceContext place = {NIL, op->ncols};
+	int			tiebreak = 0;
 
 	while (todo != NIL)
 	{
-		PgtOp	   *part = make_part(op, PGT_PART_WINDOW);
-		List	   *rest = NIL;
-		ListCell   *lc;
-
-		foreach(lc, todo)
-		{
-			WindowFunc *f = lfirst(lc);
-			WindowClause *wc = list_nth(split->query->windowClause, f->winref - 1);
-			List	   *keys = group_keys(wc->partitionClause, column_of);
-
-			if (lc == list_head(todo))
-				part->part->keys = keys;
-			if (same_keys(part->part->keys, keys))
-				part->part->windows = lappend(part->part->windows, make_window(f, wc, column_of));
-			else
-				rest = lappend(rest, f);
-		}
-		place.placed = list_concat(place.placed, part->part->windows);
-		pgt_op_describe(part);
-		op = part;
-		todo = rest;
+		op = build_window_node(op, split, &todo, first, tiebreak);
+		place.placed = list_concat(place.placed, op->part->windows);
+		if (tiebreak == 0)
+			tiebreak = op->ncols;
 	}
 	return pgt_make_select(list_make1(op), NIL, (List *) place_mutator((Node *) split->targets, &place));
 }

@@ -24,6 +24,7 @@
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 
+#include "build.h"
 #include "canon.h"
 
 #define WHOLE_PARTITION \
@@ -277,6 +278,14 @@ tie_effect(WindowFunc *f, WindowClause *wc)
 	if (rows)
 		return peers ? TIES_HARMFUL : TIES_BREAK;
 	return edge_effect(f, wc->frameOptions);
+}
+
+bool
+pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc)
+{
+	TieEffect	effect = tie_effect(f, wc);
+
+	return effect != TIES_HARMLESS && effect != TIES_HARMFUL;
 }
 
 typedef struct WindowContext
