@@ -26,6 +26,7 @@ extern void pgt_rules_apply(Query *query, PgtFindings *findings);
 
 /* canon.c: give the query one answer where SQL leaves several (aggregate input order). */
 extern void pgt_canonicalise(Query *query, PgtFindings *findings);
+extern Query *pgt_qualified(Query *query); /* canon_order.c: make the deparser qualify every column; in place */
 
 /* build.c: the operator tree; scans carry relid, sources are numbered by the caller.  Only for queries no rule refused;
  * NULL where one turns out not to be incremental after all. */

@@ -136,7 +136,7 @@ add_keys(Query *query, List **order, List *others, List *exprs, bool images)
 		return added;
 	foreach(lc, exprs)
 	{
-		Node	   *image = !is_constant(lfirst(lc)) && needs_image(lfirst(lc)) ? image_of(lfirst(lc)) : NULL;
+		Node	   *image = !is_constant(lfirst(lc)) && !checkExprHasSubLink(lfirst(lc)) && needs_image(lfirst(lc)) ? image_of(lfirst(lc)) : NULL;
 
 		if (image != NULL)
 			added |= add_key(query, order, others, entry_of(query, image));
@@ -190,12 +190,16 @@ pgt_canon_order(Query *query, PgtFindings *findings)
 	bool		limited = (query->limitCount != NULL || query->limitOffset != NULL) &&
 		query->limitOption != LIMIT_OPTION_WITH_TIES;
 
-	if (query->hasDistinctOn)
+	/* which of the tied rows are skipped, or are first, has no answer that further sort keys could give */
+	if (query->limitOption == LIMIT_OPTION_WITH_TIES && (query->limitOffset != NULL || query->hasDistinctOn))
+	{
+		if (findings->full_reason == NULL)
+			findings->full_reason = "WITH TIES beside OFFSET or DISTINCT ON";
+	}
+	else if (query->hasDistinctOn)
 	{
 		sort_by_distinct(query);
-		if (query->limitOption == LIMIT_OPTION_WITH_TIES)
-			findings->full_reason = "DISTINCT ON beside WITH TIES";
-		else if (canon_rows(query, true))
+		if (canon_rows(query, true))
 			findings->notices = lappend(findings->notices, "DISTINCT ON without a total order is ambiguous: the rows are now also sorted by their other columns");
 	}
 	else if (limited && canon_rows(query, query->distinctClause == NIL))
@@ -398,4 +402,38 @@ pgt_canon_windows(Query *query, PgtFindings *findings)
 	if (cxt.added)
 		findings->notices = lappend(findings->notices,
 									"a window function without a total order is ambiguous: ties are now also sorted by the other columns of the query");
+}
+
+/* --- deparsing --- */
+
+static bool
+qualify_walker(Node *node, void *context)
+{
+	Query	   *query = (Query *) node;
+	RangeTblEntry *rte;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, qualify_walker, context);
+	(void) query_tree_walker(query, qualify_walker, context, 0);
+	if (list_length(query->rtable) == 1)
+	{
+		rte = makeNode(RangeTblEntry);
+		rte->rtekind = RTE_RESULT;
+		rte->eref = makeAlias("__pgt_none", NIL);
+		query->rtable = lappend(query->rtable, rte);
+	}
+	return false;
+}
+
+/*
+ * PostgreSQL leaves out the table's name where a level reads one table only; in ORDER BY and DISTINCT ON the bare name then means the
+ * output column of that name, if there is one.  An entry that nothing refers to makes it write the table's name.
+ */
+Query *
+pgt_qualified(Query *query)
+{
+	(void) qualify_walker((Node *) query, NULL);
+	return query;
 }

@@ -280,7 +280,7 @@ pgt_view_compile(const char *text)
 	level = pgt_path_push();
 	if (found.full_reason == NULL)
 		root = pgt_build_tree(copyObject(query), &found);
-	view->query = pg_get_querydef(copyObject(query), false);
+	view->query = pg_get_querydef(pgt_qualified(copyObject(query)), false);
 	view->full_reason = found.full_reason == NULL ? NULL : pstrdup(found.full_reason);
 	view->full_hint = found.full_hint == NULL ? NULL : pstrdup(found.full_hint);
 	view->notices = found.notices;

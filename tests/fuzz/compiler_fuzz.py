@@ -107,7 +107,7 @@ class Round:
         What the ST is compared with.  Where two windows number rows that are equal in every column, SQL leaves open which numbers go
         together; the storage query settles it, the canonical text cannot.
         """
-        if self.canonical.count(' OVER (') < 2:
+        if self.canonical.count(' OVER (') < 2 or self.full_reason:
             return self.canonical
         load = [sql for kind, _, sql in self.view['load'] if kind == 'dml'][0]
         self.cur.execute('DROP TABLE IF EXISTS again; CREATE TEMP TABLE again (LIKE f.st)')
