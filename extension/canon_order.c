@@ -417,7 +417,7 @@ qualify_walker(Node *node, void *context)
 	if (!IsA(node, Query))
 		return expression_tree_walker(node, qualify_walker, context);
 	(void) query_tree_walker(query, qualify_walker, context, 0);
-	if (list_length(query->rtable) == 1)
+	if (query->sortClause != NIL && list_length(query->rtable) == 1)
 	{
 		rte = makeNode(RangeTblEntry);
 		rte->rtekind = RTE_RESULT;
