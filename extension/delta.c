@@ -137,19 +137,3 @@ pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 	cxt->known = lappend(cxt->known, known);
 	return known->from;
 }
-
-bool
-pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed)
-{
-	ListCell   *lc;
-	int			n = 0;
-
-	foreach(lc, op->children)
-	{
-		if (pgt_op_changed(lfirst(lc), changed))
-			n++;
-		if (pgt_delta_too_wide(lfirst(lc), changed))
-			return true;
-	}
-	return op->kind == PGT_OP_SELECT && n > PGT_MAX_CHANGED_INPUTS;
-}

@@ -12,8 +12,8 @@
 #include "optree.h"
 #include "program.h"
 
-/* Inclusion-exclusion has 2^k - 1 terms for k changed inputs. */
-#define PGT_MAX_CHANGED_INPUTS 4
+/* Inclusion-exclusion has 2^k - 1 terms for k changed inputs of a join; with more of them one term each (delta_join.c). */
+#define PGT_MAX_SUBSET_INPUTS 4
 
 /* One-line SQL of a FROM item, "name" or "(SELECT ...)". */
 typedef char *PgtFrom;
@@ -54,9 +54,6 @@ extern PgtFrom pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys);
 /* Post state of a join's input, aggregated only where it can meet the rows `delta` of input `by` under the join's conjuncts. */
 extern char *pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta);
 extern bool pgt_has_agg(const PgtOp *op); /* does that make a difference */
-
-/* true when some node under `op` would need more than PGT_MAX_CHANGED_INPUTS changed inputs joined */
-extern bool pgt_delta_too_wide(const PgtOp *op, Bitmapset *changed);
 
 /* per kind */
 extern PgtFrom pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op);

@@ -74,11 +74,14 @@ pgt_delta_agg(PgtDeltaCtx *cxt, const PgtOp *op)
 	char	   *d = pgt_delta_netted(cxt, child);
 	char	   *keys = op->nkeys == 0 ? NULL :
 		pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", op->nkeys, 0), d));
-	char	   *rows = pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", pgt_post_of_keys(child, op->nkeys, keys)));
+	char	   *rows;
 	char	   *cols = pgt_columns("r", child->ncols, 0);
 	char	   *old;
 	char	   *both;
 
+	/* without keys an empty delta must stop the scan in another way; the aggregates of no rows then cancel */
+	rows = pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p%s", pgt_post_of_keys(child, op->nkeys, keys),
+									  keys != NULL ? "" : psprintf(" WHERE (SELECT pg_catalog.count(*) FROM %s d) > 0", d)));
 	old = psprintf("(SELECT %s FROM %s UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"),
 				   psprintf("%s r", rows), pgt_join2(cols, "-r.w AS w"), d);
 	old = psprintf("(SELECT %s FROM %s r, pg_catalog.generate_series(1, r.w) g)", cols[0] ? cols : "",

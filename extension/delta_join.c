@@ -1,17 +1,26 @@
 /*
- * delta_join.c - inner-join blocks, by inclusion-exclusion over post states.
+ * delta_join.c - inner-join blocks: their change, from deltas and post states alone.
  *
- * With old = post - d for every changed input, the change of a product is
- *     sum over non-empty S of changed inputs of (-1)^(|S|+1) * (deltas in S joined with post states elsewhere),
- * for any condition, bags, NULLs and self-joins.  Deltas that occur in several terms are netted into ENRs first.
+ * With old = post - d for every changed input, the change of a product is, for any condition, bags, NULLs and self-joins,
+ *     sum over non-empty S of changed inputs of (-1)^(|S|+1) * (deltas in S joined with post states elsewhere)
+ * and also
+ *     sum over changed inputs i of (post states before i) * d_i * (old states behind i),  an old state being post UNION ALL -d.
+ * The first has the simplest terms but 2^k - 1 of them, so it serves few changed inputs; the second serves many: the planner carries
+ * join conditions into both branches of a UNION ALL, so nothing is read whole.  Deltas that occur in several terms are netted into
+ * ENRs first.
  */
 #include "postgres.h"
 
 #include "delta.h"
 
+/* What stands for an input in a term. */
+#define ROLE_POST 'p'
+#define ROLE_DELTA 'd'
+#define ROLE_OLD 'o'
+
 /* The first delta of the term that narrows an aggregated input does so; a plain one needs no help. */
 static PgtFrom
-post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, uint32 subset)
+post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, const char *roles)
 {
 	char	   *whole = pgt_post(pgt_op_child(op, ordinal));
 
@@ -19,7 +28,7 @@ post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, uint
 	{
 		char	   *narrow;
 
-		if ((subset & (1u << i)) == 0)
+		if (roles[i] != ROLE_DELTA)
 			continue;
 		narrow = pgt_post_near(cxt, op, ordinal, i + 1, deltas[i]);
 		if (strcmp(narrow, whole) != 0)
@@ -28,31 +37,81 @@ post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, uint
 	return psprintf("(%s)", whole);
 }
 
-/* One term: the inputs in `subset` by their deltas, the others by post state. */
+static PgtFrom
+old_input(const PgtOp *child, PgtFrom post, PgtFrom delta)
+{
+	return psprintf("(SELECT %s FROM %s p UNION ALL SELECT %s FROM %s d)",
+					pgt_join2(pgt_columns("p", child->ncols, 0), "1::pg_catalog.int8 AS w"), post,
+					pgt_join2(pgt_columns("d", child->ncols, 0), "-d.w AS w"), delta);
+}
+
+/* One term, with every input in its role. */
 static char *
-term(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, uint32 subset)
+term(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const char *roles, bool negative)
 {
 	StringInfoData from;
 	StringInfoData weight;
-	int			n = list_length(op->children);
-	int			signs = 0;
 	char	   *quals = pgt_quals(op->quals, op->children);
 
 	initStringInfo(&from);
 	initStringInfo(&weight);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < list_length(op->children); i++)
 	{
-		bool		delta = (subset & (1u << i)) != 0;
+		PgtFrom		input = roles[i] == ROLE_DELTA ? deltas[i] : post_input(cxt, op, i + 1, deltas, roles);
 
-		appendStringInfo(&from, "%s%s a%d", i > 0 ? ", " : "", delta ? deltas[i] : post_input(cxt, op, i + 1, deltas, subset), i + 1);
-		if (!delta)
-			continue;
-		appendStringInfo(&weight, "%sa%d.w", signs++ > 0 ? " * " : "", i + 1);
+		if (roles[i] == ROLE_OLD)
+			input = old_input(pgt_op_child(op, i + 1), input, deltas[i]);
+		appendStringInfo(&from, "%s%s a%d", i > 0 ? ", " : "", input, i + 1);
+		if (roles[i] != ROLE_POST)
+			appendStringInfo(&weight, "%sa%d.w", weight.len > 0 ? " * " : "", i + 1);
 	}
 	return psprintf("SELECT %s FROM %s%s%s",
 					pgt_join2(pgt_targets(op->targets, op->children),
-							  psprintf("(%s%s)::pg_catalog.int8 AS w", signs % 2 == 0 ? "-1 * " : "", weight.data)),
+							  psprintf("(%s%s)::pg_catalog.int8 AS w", negative ? "-1 * " : "", weight.data)),
 					from.data, quals == NULL ? "" : " WHERE ", quals == NULL ? "" : quals);
+}
+
+/* Terms over the non-empty subsets of the k changed inputs. */
+static List *
+by_subsets(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *changed, int k)
+{
+	int			n = list_length(op->children);
+	char	   *roles = palloc(n + 1);
+	List	   *terms = NIL;
+
+	for (uint32 subset = (1u << k) - 1; subset != 0; subset--)
+	{
+		int			size = 0;
+
+		memset(roles, ROLE_POST, n);
+		for (int i = 0; i < k; i++)
+			if (subset & (1u << i))
+			{
+				roles[changed[i]] = ROLE_DELTA;
+				size++;
+			}
+		terms = lappend(terms, term(cxt, op, deltas, roles, size % 2 == 0));
+	}
+	return terms;
+}
+
+/* One term for each of the k changed inputs. */
+static List *
+one_by_one(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *changed, int k)
+{
+	int			n = list_length(op->children);
+	char	   *roles = palloc(n + 1);
+	List	   *terms = NIL;
+
+	for (int i = 0; i < k; i++)
+	{
+		memset(roles, ROLE_POST, n);
+		roles[changed[i]] = ROLE_DELTA;
+		for (int j = i + 1; j < k; j++)
+			roles[changed[j]] = ROLE_OLD;
+		terms = lappend(terms, term(cxt, op, deltas, roles, false));
+	}
+	return terms;
 }
 
 PgtFrom
@@ -60,10 +119,11 @@ pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	int			n = list_length(op->children);
 	PgtFrom    *deltas = palloc0(sizeof(PgtFrom) * Max(n, 1));
-	uint32		changed = 0;
+	int		   *changed = palloc(sizeof(int) * Max(n, 1));
+	int			k = 0;
 	int			uses = 0; /* a delta used twice is materialised */
+	List	   *terms;
 	StringInfoData s;
-	int			terms = 0;
 	ListCell   *lc;
 
 	foreach(lc, op->children)
@@ -75,12 +135,13 @@ pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op)
 
 		if (!pgt_op_changed(lfirst(lc), cxt->changed))
 			continue;
-		changed |= 1u << i;
+		changed[k++] = i;
 		deltas[i] = uses > 1 ? pgt_delta_netted(cxt, lfirst(lc)) : pgt_delta(cxt, lfirst(lc));
 	}
+	terms = k <= PGT_MAX_SUBSET_INPUTS ? by_subsets(cxt, op, deltas, changed, k) : one_by_one(cxt, op, deltas, changed, k);
 	initStringInfo(&s);
-	for (uint32 subset = changed; subset != 0; subset = (subset - 1) & changed)
-		appendStringInfo(&s, "%s%s", terms++ > 0 ? " UNION ALL " : "(", term(cxt, op, deltas, subset));
+	foreach(lc, terms)
+		appendStringInfo(&s, "%s%s", foreach_current_index(lc) > 0 ? " UNION ALL " : "(", (char *) lfirst(lc));
 	appendStringInfoChar(&s, ')');
 	return s.data;
 }

@@ -349,8 +349,6 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 		elog(ERROR, "no delta program for a query that is not incremental: %s", view->full_reason);
 	if (!pgt_op_changed(store->root, changed))
 		return make_program("none", NIL);
-	if (pgt_delta_too_wide(store->root, changed))
-		return pgt_view_diff_program(view, target);
 	level = pgt_path_push();
 	if (store->kind == PGT_STORE_BAG)
 		program = bag_delta(store, target, &cxt);

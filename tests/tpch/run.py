@@ -202,7 +202,8 @@ def random_updates():
 # ---------------------------------------------------------------- refreshing
 
 def last(n):
-    return run("SELECT action, extract(epoch FROM end_time - start_time)::float8 * 1000, coalesce(delta_row_count, 0), coalesce(reason, '') "
+    """The last refresh; a program that computed everything and applied the difference counts as FULL, whatever it is called."""
+    return run("SELECT CASE merge_strategy_used WHEN 'diff' THEN 'FULL' ELSE action END, extract(epoch FROM end_time - start_time)::float8 * 1000, coalesce(delta_row_count, 0), coalesce(reason, '') "
                "FROM pgtrickle.pgt_refresh_history WHERE pgt_id = (SELECT pgt_id FROM pgtrickle.pgt_stream_tables WHERE pgt_name = %s) "
                "ORDER BY refresh_id DESC LIMIT 1", "q%d" % n)[0]
 
