@@ -32,7 +32,7 @@
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text"                                                                                  \
+	" s.refresh_no, d.settings::text, d.xmin"                                                                          \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -208,6 +208,7 @@ read_stream_table(MemoryContext cxt)
 	st->reinit_reason = text_column(14, cxt);
 	st->refresh_no = DatumGetInt64(plain_column(0, 15));
 	st->settings = text_column(16, cxt);
+	st->definition_xmin = DatumGetTransactionId(plain_column(0, 17));
 	return st;
 }
 

@@ -22,6 +22,7 @@ typedef struct PgtStreamTable
 	char *refresh_mode; /* AUTO, FULL, DIFFERENTIAL */
 	char *full_reason;  /* NULL = incremental */
 	int definition_version;
+	TransactionId definition_xmin; /* whose version that is: one that was rolled back is another */
 	/* state */
 	char *status; /* INITIALIZING, ACTIVE, SUSPENDED, ERROR */
 	bool is_populated;

@@ -3,9 +3,10 @@
  *
  * A plan carries the row counts of the day it was made: one made for 1 delta row and reused for 10,000 can be hundreds of times
  * too slow.  So programs are kept per (changed sources, size class), and the number of STs a session remembers is bounded.
- * An entry belongs to one definition_version; everything that changes a definition raises it.  What else a view takes from the
- * catalogs (NOT NULL, primary keys, the ST's indexes) makes it stale by relcache invalidation.  Plans themselves are revalidated by
- * the server's plan cache.
+ * An entry belongs to one version of the definition's row: definition_version counts the changes of query and storage, xmin tells
+ * apart a change that was rolled back and the one that came instead, and changes when the ST itself is renamed.  What else a view
+ * takes from the catalogs (NOT NULL, primary keys, the ST's indexes) makes it stale by relcache invalidation.  Plans themselves are
+ * revalidated by the server's plan cache.
  */
 #include "postgres.h"
 
@@ -37,6 +38,7 @@ typedef struct CachedView
 {
 	int64		pgt_id; /* hash key */
 	int			version;
+	TransactionId xmin;
 	MemoryContext context;
 	PgtView    *view;
 	List	   *programs; /* of CachedProgram */
@@ -133,6 +135,7 @@ add_view(const PgtStreamTable *st)
 	entry = hash_search(views, &st->id, HASH_ENTER, NULL);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	entry->version = st->definition_version;
+	entry->xmin = st->definition_xmin;
 	entry->context = context;
 	entry->view = view;
 	entry->programs = NIL;
@@ -152,7 +155,7 @@ find_view(const PgtStreamTable *st)
 	if (views == NULL)
 		create_cache();
 	entry = hash_search(views, &st->id, HASH_FIND, NULL);
-	if (entry && (entry->stale || entry->version != st->definition_version || entry->target.relid != st->relid))
+	if (entry && (entry->stale || entry->version != st->definition_version || entry->xmin != st->definition_xmin || entry->target.relid != st->relid))
 	{
 		drop_view(entry);
 		entry = NULL;
