@@ -347,6 +347,21 @@ names_are_stale(Oid source, const PgtDependent *d)
 	return false;
 }
 
+/*
+ * An ST follows new names.  One that was suspended because something it uses is gone cannot, as its tree mentions what is not there:
+ * that must not make other people's DDL fail.
+ */
+static void
+follow_names(int64 id)
+{
+	PgtStreamTable *st = pgt_st_by_id(id);
+	char *error = NULL;
+
+	if (st == NULL || pgt_rewire_try(id, PGT_REWIRE_NAMES, NULL, &error) || strcmp(st->status, "SUSPENDED") == 0)
+		return;
+	pgt_suspend_st(id, quote_qualified_identifier(st->schema, st->name), psprintf("its query cannot be read any more: %s", error));
+}
+
 static void
 follow_source_names(Oid source, List *dependents)
 {
@@ -357,7 +372,7 @@ follow_source_names(Oid source, List *dependents)
 		PgtDependent *d = lfirst(lc);
 
 		if (missing_column(source, d) == NULL && names_are_stale(source, d))
-			pgt_rewire(d->id, PGT_REWIRE_TREE, NULL);
+			follow_names(d->id);
 	}
 }
 
@@ -581,12 +596,7 @@ pgt_follow_names(void)
 							 " (n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text)",
 							 0);
 	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 IS NOT NULL ORDER BY 1", ""))
-	{
-		int64 id = *(int64 *) lfirst(lc);
-
-		if (pgt_rewire_is_stale(id))
-			pgt_rewire(id, PGT_REWIRE_TREE, NULL);
-	}
+		follow_names(*(int64 *) lfirst(lc));
 }
 
 void

@@ -219,15 +219,15 @@ current_text(const PgtStreamTable *st, PgtRewireFrom from)
 {
 	char *tree = NULL;
 
-	if (from == PGT_REWIRE_TREE)
+	if (from != PGT_REWIRE_TEXT)
 		tree = pgt_catalog_value(psprintf("SELECT tree FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1 AND catalog_version = %d",
 										  CATALOG_VERSION_NO),
 								 st->id);
 	return tree ? pg_get_querydef(castNode(Query, stringToNode(tree)), false) : st->query;
 }
 
-bool
-pgt_rewire_is_stale(int64 pgt_id)
+static bool
+is_stale(int64 pgt_id)
 {
 	PgtStreamTable *st = pgt_st_by_id(pgt_id);
 	PgtCatalogScope scope;
@@ -478,6 +478,8 @@ pgt_rewire(int64 pgt_id, PgtRewireFrom from, const char *reason)
 {
 	List *todo = list_make1(&pgt_id);
 
+	if (from == PGT_REWIRE_NAMES && !is_stale(pgt_id))
+		return;
 	/* readers of a reshaped ST join the end of the list: again no recursion */
 	for (int i = 0; i < list_length(todo); i++)
 	{
@@ -490,6 +492,16 @@ pgt_rewire(int64 pgt_id, PgtRewireFrom from, const char *reason)
 			todo = list_concat(todo, pgt_st_readers(st->relid));
 	}
 	pgt_catalog_notify();
+}
+
+/* Errors that say nothing about the query. */
+static bool
+is_circumstance(int sqlerrcode)
+{
+	int class = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return class == ERRCODE_OPERATOR_INTERVENTION || class == ERRCODE_INSUFFICIENT_RESOURCES || class == ERRCODE_TRANSACTION_ROLLBACK ||
+		class == ERRCODE_SYSTEM_ERROR || sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
 bool
@@ -515,6 +527,8 @@ pgt_rewire_try(int64 pgt_id, PgtRewireFrom from, const char *reason, char **erro
 		edata = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (is_circumstance(edata->sqlerrcode))
+			ReThrowError(edata);
 		*error = edata->message;
 	}
 	PG_END_TRY();

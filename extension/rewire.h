@@ -55,6 +55,7 @@ extern List *pgt_wire_downstream(Oid relid);
 typedef enum PgtRewireFrom
 {
 	PGT_REWIRE_TREE, /* objects are the same but may have new names or columns: after DDL */
+	PGT_REWIRE_NAMES, /* the same, and only when the stored text mentions names that its objects do not have any more */
 	PGT_REWIRE_TEXT  /* objects have the same names but may be others: after a restore, or an upstream's ALTER */
 } PgtRewireFrom;
 
@@ -65,10 +66,10 @@ typedef enum PgtRewireFrom
  */
 extern void pgt_rewire(int64 pgt_id, PgtRewireFrom from, const char *reason);
 
-/* The same in a subtransaction: false, and the message, when it fails. */
+/*
+ * The same in a subtransaction: false, and the message, when the query fails.  What says nothing about the query (a cancel, a lock not
+ * had, a full disk) is raised.
+ */
 extern bool pgt_rewire_try(int64 pgt_id, PgtRewireFrom from, const char *reason, char **error);
-
-/* Does the stored text mention names that its objects do not have any more? */
-extern bool pgt_rewire_is_stale(int64 pgt_id);
 
 #endif /* PGT_REWIRE_H */
