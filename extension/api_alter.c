@@ -184,6 +184,20 @@ pgt_suspend(PgtStreamTable *st)
 	pgt_catalog_notify();
 }
 
+/*
+ * An ST that DDL broke comes back only when its query can be kept again: over the objects it used, or over those that have their names
+ * now.  Raises otherwise.
+ */
+static void
+mend(PgtStreamTable *st)
+{
+	char *error = NULL;
+
+	if (pgt_catalog_value("SELECT 1 FROM pgtrickle.pgt_state WHERE pgt_id = $1 AND last_error_state = '2BP01'", st->id) != NULL &&
+		!pgt_rewire_try(st->id, PGT_REWIRE_TREE, "resumed after DDL", &error))
+		pgt_rewire(st->id, PGT_REWIRE_TEXT, "resumed after DDL");
+}
+
 void
 pgt_resume(PgtStreamTable *st)
 {
@@ -192,6 +206,7 @@ pgt_resume(PgtStreamTable *st)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("stream table %s is not suspended", pgt_st_label(st)),
 				 errdetail("Its status is %s.", st->status)));
+	mend(st);
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_state SET status = CASE WHEN is_populated THEN 'ACTIVE' ELSE 'INITIALIZING' END,"
 							 " consecutive_errors = 0, last_error_message = NULL, last_error_state = NULL, last_error_at = NULL"
 							 " WHERE pgt_id = $1",

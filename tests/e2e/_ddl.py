@@ -9,6 +9,7 @@ to the end.  DDL_SEED repeats the choices of a run.
 """
 import os
 import random
+import re
 import sys
 import time
 
@@ -28,7 +29,7 @@ CREATE TYPE en AS ENUM ('x', 'y', 'z');
 """
 
 TABLES = {
-    "a": "CREATE TABLE {n} (id int PRIMARY KEY, k int, v int, t text DEFAULT 'd', e en DEFAULT 'x')",
+    "a": "CREATE TABLE {n} (id int PRIMARY KEY, k int, v int, t text DEFAULT 'd', e en)",
     "b": "CREATE TABLE {n} (k int, v int, t text, e en, id int)",
     "p": "CREATE TABLE {n} (id int, k int, v int, t text, e en) PARTITION BY LIST (k); CREATE TABLE {n}_0 PARTITION OF {n} FOR VALUES IN (0, 1);"
          "CREATE TABLE {n}_1 (e en, t text, v int, k int, id int); ALTER TABLE {n} ATTACH PARTITION {n}_1 FOR VALUES IN (2, 3); CREATE TABLE {n}_d PARTITION OF {n} DEFAULT",
@@ -44,7 +45,7 @@ QUERIES = [
     "SELECT * FROM {x}",
     "SELECT count(*) AS n FROM {x}",
     "SELECT id, v FROM {x} UNION ALL SELECT k, v FROM {y}",
-    "SELECT id, e FROM {x} WHERE e = 'x'",
+    "SELECT id, e FROM {x} WHERE e = '{l}'", "SELECT e, min(e) AS lo, max(v) AS v FROM {x} GROUP BY e",
 ]
 
 
@@ -105,11 +106,17 @@ class Walk:
             return "NULL"
         if typ.startswith(("int", "bigint", "numeric", "smallint", "double")):
             return str(R.randrange(6))
-        if typ == "en":
-            return "'%s'" % R.choice(self.rows("SELECT enumlabel FROM pg_enum WHERE enumtypid = 'en'::regtype ORDER BY 1"))[0]
+        if typ == self.enum():
+            return "'%s'" % self.label()
         if typ.startswith(("text", "character")):
             return "'%s'" % R.choice(["a", "b", "d", "1", "2"])
         return "DEFAULT"
+
+    def enum(self):
+        return self.rows("SELECT %s::oid::regtype::text", self.en)[0][0]
+
+    def label(self):
+        return R.choice(self.rows("SELECT enumlabel FROM pg_enum WHERE enumtypid = %s ORDER BY 1", self.en))[0]
 
     # ---- steps
 
@@ -138,7 +145,7 @@ class Walk:
         c = ident(R.choice(cols)) if cols else '"k"'
         self.n += 1
         simple = name.split(".")[1][1:-1]
-        return self.run(R.choice([
+        sql = R.choice([
             "ALTER TABLE %s ADD COLUMN x%d int" % (name, self.n),
             "ALTER TABLE %s ADD COLUMN x%d int DEFAULT 5" % (name, self.n),
             "ALTER TABLE %s ADD COLUMN x%d int DEFAULT (random() * 9)::int" % (name, self.n),
@@ -167,10 +174,19 @@ class Walk:
             "ALTER TABLE %s OWNER TO ann" % name, "ALTER TABLE %s OWNER TO postgres" % name,
             "ALTER TABLE %s DROP CONSTRAINT %s" % (name, ident(simple + "_pkey")),
             "ALTER TABLE %s ADD PRIMARY KEY (%s)" % (name, c),
-            "ALTER TYPE en RENAME VALUE '%s' TO 'l%d'" % (R.choice(self.rows("SELECT enumlabel FROM pg_enum WHERE enumtypid = 'en'::regtype ORDER BY 1"))[0], self.n),
-            "ALTER TYPE en ADD VALUE 'm%d'" % self.n,
+            "ALTER TYPE en RENAME VALUE '%s' TO 'l%d'" % (self.label(), self.n), "ALTER TYPE en ADD VALUE 'm%d'" % self.n,
+            "ALTER TYPE en RENAME TO en%d" % self.n, "ALTER TYPE en SET SCHEMA %s" % R.choice(["sa", "sb", "public"]),
             self.membership(name, oid), self.membership(name, oid), self.membership(name, oid),
-        ]))
+        ])
+        if sql.startswith("ALTER TYPE en "):
+            sql = "ALTER TYPE %s %s" % (self.enum(), sql[14:])
+        if R.random() < 0.12 and "BEGIN" not in sql:
+            sql = "BEGIN; %s; %s; ROLLBACK" % (sql, "; ".join("SELECT pgtrickle.refresh_stream_table('%s')" % st for st in self.some_sts()))
+        return self.run(sql)
+
+    def some_sts(self):
+        return [r[0] for r in self.rows("SELECT pgt_schema || '.' || pgt_name FROM pgtrickle.pgt_stream_tables WHERE status = 'ACTIVE' AND pgt_name <> 'calm_st' "
+                                        "ORDER BY random() LIMIT 2")]
 
     def membership(self, name, oid):
         parents = self.rows("SELECT inhparent::regclass::text, relispartition FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhrelid = %s", oid)
@@ -194,18 +210,23 @@ class Walk:
     def create_table(self):
         self.n += 1
         name = "%s%d" % (R.choice(sorted(TABLES)), self.n)
-        if self.run(TABLES[name[0]].format(n="public." + name)) and name[0] != "h":
-            self.run("INSERT INTO public.%s (id, k, v, t, e) SELECT g, g %% 5, g %% 7, 'd', (enum_range(NULL::en))[1 + g %% 2] FROM generate_series(1, 8) g" % name)
+        if self.run(re.sub(r"\ben\b", self.enum(), TABLES[name[0]].format(n="public." + name))) and name[0] != "h":
+            self.run("INSERT INTO public.%s (id, k, v, t, e) SELECT g, g %% 5, g %% 7, 'd', (enum_range(NULL::%s))[1 + g %% 2] FROM generate_series(1, 8) g" % (name, self.enum()))
 
     def create_st(self):
         t, u = self.table(), self.table()
         if t is None:
             return self.create_table()
         self.n += 1
-        self.run("SELECT pgtrickle.create_stream_table('st%d', $q$%s$q$, '%s')" % (self.n, R.choice(QUERIES).format(x=t[0], y=u[0]), R.choice(["1d", "1s", "1d"])))
+        upstream = self.some_sts()
+        if upstream and R.random() < 0.25:
+            return self.run("SELECT pgtrickle.create_stream_table('st%d', $q$%s$q$, '1d')" % (self.n, R.choice(["SELECT * FROM %s", "SELECT count(*) AS n FROM %s"]) % upstream[0]))
+        self.run("SELECT pgtrickle.create_stream_table('st%d', $q$%s$q$, '%s')" % (self.n, R.choice(QUERIES).format(x=t[0], y=u[0], l=self.label()), R.choice(["1d", "1s", "1d"])))
 
     def st_step(self):
         sts = self.rows("SELECT pgt_schema || '.' || pgt_name FROM pgtrickle.pgt_stream_tables WHERE pgt_name <> 'calm_st' ORDER BY pgt_id")
+        for st in self.rows("SELECT pgt_schema || '.' || pgt_name FROM pgtrickle.pgt_stream_tables WHERE status = 'SUSPENDED' AND random() < 0.2"):
+            self.run("SELECT pgtrickle.%s_stream_table('%s')" % (R.choice(["drop", "resume"]), st[0]))
         if len(sts) < 8:
             return self.create_st()
         st = R.choice(sts)[0]
@@ -250,6 +271,7 @@ class Walk:
     def walk(self, seconds):
         until = time.time() + seconds
         self.cur.execute(SETUP)
+        self.en = self.rows("SELECT 'en'::regtype::oid")[0][0]
         for i in range(4):
             self.create_table()
         for i in range(6):
@@ -257,8 +279,8 @@ class Walk:
         while time.time() < until and len(BAD) < 4:
             self.counts["steps"] += 1
             kind = R.random()
-            if kind < 0.03:
-                self.run("SET pg_trickle.block_source_ddl = " + R.choice(["on", "off"]))
+            if kind < 0.02:
+                self.run("SET pg_trickle.block_source_ddl = " + R.choice(["on", "on", "off"]))
             elif kind < 0.5:
                 self.dml()
             elif kind < 0.85:
