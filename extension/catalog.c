@@ -21,6 +21,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -113,6 +114,42 @@ void
 pgt_catalog_notify(void)
 {
 	Async_Notify("pgtrickle_catalog", NULL);
+}
+
+/* ---------- names ---------- */
+
+/*
+ * Compiled statements mention types, operators and schemas by name.  Whoever renames something sends an invalidation of
+ * pgt_definitions: all sessions get it at his commit, and no lock is needed.
+ */
+static uint64 names_epoch = 1;
+static Oid definitions_relid = InvalidOid;
+
+static void
+definitions_invalidated(Datum arg, Oid relid)
+{
+	if (relid == definitions_relid || !OidIsValid(relid))
+		names_epoch++;
+}
+
+static uint64
+current_epoch(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(definitions_invalidated, (Datum) 0);
+		registered = true;
+	}
+	definitions_relid = pgt_catalog_relid("pgt_definitions");
+	return names_epoch;
+}
+
+void
+pgt_names_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(pgt_catalog_relid("pgt_definitions"));
 }
 
 /* ---------- lookups ---------- */
@@ -209,6 +246,7 @@ read_stream_table(MemoryContext cxt)
 	st->refresh_no = DatumGetInt64(plain_column(0, 15));
 	st->settings = text_column(16, cxt);
 	st->definition_xmin = DatumGetTransactionId(plain_column(0, 17));
+	st->names_epoch = current_epoch();
 	return st;
 }
 

@@ -23,6 +23,7 @@ typedef struct PgtStreamTable
 	char *full_reason;  /* NULL = incremental */
 	int definition_version;
 	TransactionId definition_xmin; /* whose version that is: one that was rolled back is another */
+	uint64 names_epoch;            /* counts renames of anything that statements may mention */
 	/* state */
 	char *status; /* INITIALIZING, ACTIVE, SUSPENDED, ERROR */
 	bool is_populated;
@@ -37,6 +38,8 @@ extern Oid pgt_catalog_relid(const char *name);
 extern Oid pgt_changes_namespace(void);
 extern Oid pgt_catalog_owner(void);
 extern void pgt_catalog_notify(void); /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
+
+extern void pgt_names_changed(void);  /* compiled statements are forgotten everywhere when this transaction commits */
 
 /* NULL when there is none.  Result in the current memory context. */
 extern PgtStreamTable *pgt_st_by_id(int64 id);

@@ -4,8 +4,9 @@
  * A plan carries the row counts of the day it was made: one made for 1 delta row and reused for 10,000 can be hundreds of times
  * too slow.  So programs are kept per (changed sources, size class), and the number of STs a session remembers is bounded.
  * An entry belongs to one version of the definition's row: definition_version counts the changes of query and storage, xmin tells
- * apart a change that was rolled back and the one that came instead, and changes when the ST itself is renamed.  What else a view
- * takes from the catalogs (NOT NULL, primary keys, the ST's indexes) makes it stale by relcache invalidation.  Plans themselves are
+ * apart a change that was rolled back and the one that came instead, and changes when the ST itself is renamed; types and the
+ * like can be mentioned without any of that, so all entries go when something is renamed (names_epoch).  What else a view takes
+ * from the catalogs (NOT NULL, primary keys, the ST's indexes) makes it stale by relcache invalidation.  Plans themselves are
  * revalidated by the server's plan cache.
  */
 #include "postgres.h"
@@ -39,6 +40,7 @@ typedef struct CachedView
 	int64		pgt_id; /* hash key */
 	int			version;
 	TransactionId xmin;
+	uint64		names_epoch;
 	MemoryContext context;
 	PgtView    *view;
 	List	   *programs; /* of CachedProgram */
@@ -136,6 +138,7 @@ add_view(const PgtStreamTable *st)
 	MemoryContextSetParent(context, CacheMemoryContext);
 	entry->version = st->definition_version;
 	entry->xmin = st->definition_xmin;
+	entry->names_epoch = st->names_epoch;
 	entry->context = context;
 	entry->view = view;
 	entry->programs = NIL;
@@ -147,6 +150,13 @@ add_view(const PgtStreamTable *st)
 	return entry;
 }
 
+static bool
+is_current(const CachedView *entry, const PgtStreamTable *st)
+{
+	return !entry->stale && entry->version == st->definition_version && entry->xmin == st->definition_xmin &&
+		entry->names_epoch == st->names_epoch && entry->target.relid == st->relid;
+}
+
 static CachedView *
 find_view(const PgtStreamTable *st)
 {
@@ -155,7 +165,7 @@ find_view(const PgtStreamTable *st)
 	if (views == NULL)
 		create_cache();
 	entry = hash_search(views, &st->id, HASH_FIND, NULL);
-	if (entry && (entry->stale || entry->version != st->definition_version || entry->xmin != st->definition_xmin || entry->target.relid != st->relid))
+	if (entry && !is_current(entry, st))
 	{
 		drop_view(entry);
 		entry = NULL;

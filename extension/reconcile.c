@@ -589,6 +589,7 @@ pgt_follow_names(void)
 {
 	ListCell *lc;
 
+	pgt_names_changed();
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_schema = n.nspname, pgt_name = c.relname,"
 							 " pgt_owner = pg_catalog.pg_get_userbyid(c.relowner), updated_at = now()"
 							 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
