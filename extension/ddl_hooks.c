@@ -16,6 +16,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -238,6 +239,24 @@ membership_changes(const Command *c)
 	}
 }
 
+/* A change of a table changes its children too, and they can be sources of their own. */
+static void
+altered_children(Oid relid)
+{
+	List *sources = pgt_source_list();
+	ListCell *lc;
+
+	if (sources == NIL || !has_subclass(relid))
+		return;
+	foreach (lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Oid child = lfirst_oid(lc);
+
+		if (child != relid && list_member_oid(sources, child))
+			pgt_reconcile_source(child, child, false);
+	}
+}
+
 static void
 altered_table(const Command *c)
 {
@@ -249,6 +268,7 @@ altered_table(const Command *c)
 	membership_changes(c);
 	foreach (lc, pgt_source_roots(c->objid))
 		pgt_reconcile_source(lfirst_oid(lc), c->objid, has_subcommand(c, AT_ReplicaIdentity));
+	altered_children(c->objid);
 }
 
 static void

@@ -84,7 +84,7 @@ class Walk:
     def bad(self, what):
         BAD.append(what)
         print("# " + what.replace("\n", "\n# "))
-        print("#   after:\n" + "\n".join("#     " + s for s in LOG[-14:]))
+        print("#   after:\n" + "\n".join("#     " + s for s in LOG[-int(os.environ.get('DDL_LOG', '14')):]))
 
     # ---- what there is
 
@@ -254,7 +254,7 @@ class Walk:
                     time.sleep(0.1)
                     continue
                 if e.pgcode is None or not e.pgcode.startswith("22"):
-                    self.bad("%s: refresh fails: %s %s" % (name, e.pgcode, e))
+                    self.bad("%s: refresh fails: %s %.700s\nquery: %s" % (name, e.pgcode, e, self.rows("SELECT defining_query, status, reinit_reason FROM pgtrickle.pgt_stream_tables WHERE pgt_id = %s", pid)))
                 return
         query, cols = self.rows("SELECT rtrim(max(p.defining_query), '; '), string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pgtrickle.pgt_stream_tables p "
                                 "JOIN pg_attribute a ON attrelid = pgt_relid WHERE pgt_id = %s AND attnum > 0 AND NOT attisdropped AND left(attname, 6) <> '__pgt_'", pid)[0]
