@@ -47,6 +47,13 @@ touched_keys(PgtDeltaCtx *cxt, List *keys, const char *d)
 	return pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", s.data, d));
 }
 
+/* A number of rows to which others can be added; NULL is no limit, and no offset. */
+static char *
+bounded(Node *count)
+{
+	return psprintf("LEAST((%s)::pg_catalog.int8, 1000000000000000000)", pgt_expr(count, NIL));
+}
+
 /* The first `more` post rows beyond those that the LIMIT keeps. */
 static char *
 first_rows(const PgtOp *op, const char *more)
@@ -59,8 +66,8 @@ first_rows(const PgtOp *op, const char *more)
 	appendStringInfo(&s, "SELECT %s FROM (%s) a1%s", pgt_columns("a1", child->ncols, 0), pgt_post(child), pgt_part_order(op));
 	if (part->count == NULL)
 		return s.data;
-	appendStringInfo(&s, part->ties ? " FETCH FIRST ((%s)::pg_catalog.int8 + %s + %s) ROWS WITH TIES" : " LIMIT ((%s)::pg_catalog.int8 + %s + %s)",
-					 pgt_expr(part->count, NIL), part->offset == NULL ? "0" : psprintf("(%s)", pgt_expr(part->offset, NIL)), more);
+	appendStringInfo(&s, part->ties ? " FETCH FIRST (%s + %s + %s) ROWS WITH TIES" : " LIMIT (%s + %s + %s)",
+					 bounded(part->count), part->offset == NULL ? "0" : bounded(part->offset), more);
 	return s.data;
 }
 

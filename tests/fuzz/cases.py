@@ -180,6 +180,11 @@ CASES = {
         'query': 'SELECT n FROM (SELECT n FROM f.t1 UNION ALL SELECT n FROM f.t3 ORDER BY n LIMIT 2) q',
         'transactions': [["INSERT INTO f.t3 (n) VALUES (1.000)"], ["DELETE FROM f.t1 WHERE n::text = '1'"]],
     },
+    'LIMIT that is none': {
+        'setup': ["INSERT INTO f.t1 (id, v) VALUES (1, 1), (2, 2), (3, 2), (4, 2), (5, 5)"],
+        'query': '(SELECT id, v FROM f.t1 ORDER BY v OFFSET 2 LIMIT 9223372036854775807) UNION ALL (SELECT id, v FROM f.t1 ORDER BY v OFFSET NULL LIMIT NULL)',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 1"], ["INSERT INTO f.t1 (id, v) VALUES (7, 0), (8, 0)"]],
+    },
     'DISTINCT ON': {
         'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 1), (3, 2, 1), (4, NULL, 2)"],
         'query': 'SELECT DISTINCT ON (k) id, k, n FROM f.t1 ORDER BY k, v DESC',
