@@ -7,6 +7,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "storage/standby.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/pg_lsn.h"
@@ -19,6 +20,7 @@
 PG_FUNCTION_INFO_V1(pgt_consumer_refresh_begin);
 PG_FUNCTION_INFO_V1(pgt_consumer_refresh_apply);
 PG_FUNCTION_INFO_V1(pgt_consumer_flush_wal);
+PG_FUNCTION_INFO_V1(pgt_consumer_log_running_xacts);
 
 static PgtStreamTable *
 required_st(int64 id)
@@ -81,5 +83,13 @@ Datum
 pgt_consumer_flush_wal(PG_FUNCTION_ARGS)
 {
 	pgt_barrier_flush_wal();
+	PG_RETURN_VOID();
+}
+
+/* _log_running_xacts() */
+Datum
+pgt_consumer_log_running_xacts(PG_FUNCTION_ARGS)
+{
+	(void) LogStandbySnapshot();
 	PG_RETURN_VOID();
 }

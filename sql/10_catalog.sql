@@ -147,6 +147,7 @@ CREATE TABLE pgtrickle.pgt_slot (
     system_identifier bigint NOT NULL,
     timeline          int NOT NULL,
     acked_lsn         pg_lsn NOT NULL,                          -- the slot may never be found beyond this
+    snapshot_lsn      pg_lsn NOT NULL DEFAULT '0/0',            -- acked_lsn when running transactions were logged last
     attached_at       timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 

@@ -74,9 +74,22 @@ $$;
 COMMENT ON FUNCTION pgtrickle._consumer_attach(name, text) IS
 'Called by trickle-consumer before it starts streaming. applied_lsn: what the buffers already hold. gap: why continuity was lost (every stream table is marked for a full refresh), NULL if it was not.';
 
+CREATE FUNCTION pgtrickle._log_running_xacts() RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pgt_consumer_log_running_xacts';
+COMMENT ON FUNCTION pgtrickle._log_running_xacts() IS
+'Write a record of running transactions to WAL: from such a record decoding can start anew.';
+
 CREATE FUNCTION pgtrickle._consumer_ack(lsn pg_lsn) RETURNS void
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- The server keeps a slot's position on disk only when restart_lsn moves, for which it needs a record of running transactions;
+    -- its own come every 15 seconds. More of them make the way short that a crash sends us back.
+    UPDATE pgtrickle.pgt_slot SET snapshot_lsn = lsn WHERE node = 0 AND snapshot_lsn + 16777216 < lsn;
+    IF FOUND THEN
+        PERFORM pgtrickle._log_running_xacts();
+    END IF;
     UPDATE pgtrickle.pgt_slot SET acked_lsn = lsn WHERE node = 0 AND acked_lsn < lsn;
+END
 $$;
 COMMENT ON FUNCTION pgtrickle._consumer_ack(pg_lsn) IS
 'Record how far the slot may be confirmed; must be committed before the feedback is sent.';
@@ -183,7 +196,7 @@ DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history)' LOOP
+              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history|log)' LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pgtrickle_consumer', f);
     END LOOP;
