@@ -258,6 +258,9 @@ pgt_store_row(PgtStore *store, const char *prefix)
 	return s.data;
 }
 
+/* Columns in a hash: the index's expression has to fit into a row of pg_index.  The others are left to the recheck. */
+#define MAX_HASHED 64
+
 /*
  * ROW(...) over the hashable columns among the keys, or among all columns: of the ST (alias s, or "" in an index), or of a row
  * c1..cn that has the columns in the same order.
@@ -267,14 +270,16 @@ hash_of(PgtStore *store, bool of_keys, const char *st_alias, const char *row_ali
 {
 	StringInfoData s;
 	int			n = of_keys ? store->agg->nkeys : store->nvisible;
+	int			nhashed = 0;
 
 	initStringInfo(&s);
-	for (int i = 1; i <= n; i++)
+	for (int i = 1; i <= n && nhashed < MAX_HASHED; i++)
 	{
 		int			col = of_keys ? store->keycols[i - 1] : i;
 
 		if (!pgt_type_has_hash(store->cols[col - 1].type))
 			continue;
+		nhashed++;
 		appendStringInfoString(&s, s.len > 0 ? ", " : "");
 		if (st_alias != NULL)
 			appendStringInfo(&s, "%s%s", st_alias, store->names[col - 1]);
