@@ -15,6 +15,7 @@ typedef struct PgtFindings
 	const char *full_hint;
 	List	   *notices;
 	List	   *functions;	 /* of Oid */
+	bool		clocked; /* clock functions, which may be parameters (clock.h) */
 	bool		time_dependent; /* something other than its tables changes the result: the clock, the session, unknown tables */
 } PgtFindings;
 

@@ -23,6 +23,7 @@
 
 #include "analyze.h"
 #include "build.h"
+#include "clock.h"
 #include "compat.h"
 
 static int	next_id;
@@ -730,6 +731,8 @@ pgt_build_tree(Query *query, PgtFindings *found)
 	pgt_apply_reset();
 	op = as_select(pgt_build_query(query, NULL));
 	pgt_check_closed(op);
+	if (found->clocked)
+		pgt_clock_lift(op);
 	if (found->full_reason != NULL)
 		return NULL;
 	if (op->ncols > 0)

@@ -25,6 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -33,7 +34,7 @@
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text, d.xmin"                                                                          \
+	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')"       \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -247,6 +248,8 @@ read_stream_table(MemoryContext cxt)
 	st->settings = text_column(16, cxt);
 	st->definition_xmin = DatumGetTransactionId(plain_column(0, 17));
 	st->names_epoch = current_epoch();
+	st->clock = DatumGetTimestampTz(plain_column(0, 18));
+	st->next_crossing = DatumGetTimestampTz(plain_column(0, 19));
 	return st;
 }
 

@@ -8,6 +8,7 @@
 #define PGT_CATALOG_H
 
 #include "postgres.h"
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
 typedef struct PgtStreamTable
@@ -30,6 +31,8 @@ typedef struct PgtStreamTable
 	bool needs_reinit;
 	char *reinit_reason;
 	int64 refresh_no;
+	TimestampTz clock; /* what the contents are as of, where the query reads the clock; DT_NOBEGIN: unknown */
+	TimestampTz next_crossing; /* time alone changes nothing before; DT_NOBEGIN: unknown */
 	char *settings; /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 

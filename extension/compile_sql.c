@@ -44,7 +44,7 @@ put(Out *out, const char *section, const char *kind, const char *name, const cha
 static void
 put_program(Out *out, const char *section, PgtProgram *program)
 {
-	static const char *const kinds[] = {"enr", "out", "dml"};
+	static const char *const kinds[] = {"enr", "out", "time", "dml"};
 	ListCell   *lc;
 
 	put(out, section, "strategy", program->strategy, NULL);
@@ -93,6 +93,8 @@ put_view(Out *out, PgtView *view)
 	for (int i = 0; i < view->ncolumns; i++)
 		put(out, "view", view->columns[i].hidden ? "hidden" : "column", view->columns[i].name,
 			column_type(&view->columns[i]));
+	if (view->clocked && view->full_reason == NULL)
+		put(out, "view", "clock", psprintf("%d", view->nsources), view->crossing_sql);
 	foreach(lc, view->indexes)
 		put(out, "view", "index", NULL, lfirst(lc));
 	foreach(lc, view->notices)

@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "delta.h"
 
 char *
@@ -49,7 +50,7 @@ pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtFrom		d = pgt_delta(cxt, op);
 
-	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
+	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART || op->clock)
 		return d; /* netted ENRs already */
 	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
 }
@@ -102,7 +103,7 @@ make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 		case PGT_OP_SCAN:
 			return delta_scan(cxt, op);
 		case PGT_OP_SELECT:
-			return pgt_delta_select(cxt, op);
+			return op->clock ? pgt_delta_clock(cxt, op) : pgt_delta_select(cxt, op);
 		case PGT_OP_OUTER:
 			return pgt_delta_outer(cxt, op);
 		case PGT_OP_AGG:

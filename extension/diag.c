@@ -114,6 +114,8 @@ diag_step_kind(PgtStepKind kind)
 			return "delta";
 		case PGT_STEP_OUT:
 			return "out";
+		case PGT_STEP_TIME:
+			return "time";
 		case PGT_STEP_DML:
 			return "apply";
 	}

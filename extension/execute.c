@@ -21,6 +21,7 @@
 #include "utils/plancache.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -66,7 +67,8 @@ step_plan(PgtExecution *ex, int i)
 
 	if (*plan == NULL)
 	{
-		SPIPlanPtr	fresh = SPI_prepare_cursor(step->sql, 0, NULL, CURSOR_OPT_PARALLEL_OK);
+		Oid			types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+		SPIPlanPtr	fresh = SPI_prepare_cursor(step->sql, ex->clocked ? 2 : 0, types, CURSOR_OPT_PARALLEL_OK);
 
 		if (fresh == NULL)
 			elog(ERROR, "could not prepare a refresh step: %s", SPI_result_code_string(SPI_result));
@@ -75,6 +77,20 @@ step_plan(PgtExecution *ex, int i)
 		*plan = fresh;
 	}
 	return *plan;
+}
+
+static ParamListInfo
+clock_params(PgtExecution *ex)
+{
+	ParamListInfo params;
+
+	if (!ex->clocked)
+		return NULL;
+	params = makeParamList(2);
+	for (int i = 0; i < 2; i++)
+		params->params[i] = (ParamExternData){TimestampTzGetDatum(i + 1 == PGT_CLOCK_OLD ? ex->old_clock : ex->new_clock), false,
+			PARAM_FLAG_CONST, TIMESTAMPTZOID};
+	return params;
 }
 
 /* Run a SELECT under S1 into a tuplestore; returns the number of rows. */
@@ -86,6 +102,7 @@ run_select(PgtExecution *ex, SPIPlanPtr plan, Tuplestorestate *store)
 	int			rc;
 
 	SetTuplestoreDestReceiverParams(dest, store, CurrentMemoryContext, false, NULL, NULL);
+	options.params = clock_params(ex);
 	options.read_only = true;
 	options.dest = dest;
 	push_s1(ex);
@@ -126,9 +143,27 @@ run_out(PgtExecution *ex, SPIPlanPtr plan)
 }
 
 static void
+run_time(PgtExecution *ex, SPIPlanPtr plan)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	TupleTableSlot *slot;
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	run_select(ex, plan, store);
+	slot = MakeSingleTupleTableSlot(plan_desc(plan), &TTSOpsMinimalTuple);
+	if (tuplestore_gettupleslot(store, true, false, slot))
+		value = slot_getattr(slot, 1, &isnull);
+	ex->crossing = isnull ? DT_NOEND : DatumGetTimestampTz(value);
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_end(store);
+}
+
+static void
 run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 {
-	int			rc = SPI_execute_snapshot(plan, NULL, NULL, ex->s1, InvalidSnapshot, false, true, 0);
+	Datum		clock[2] = {TimestampTzGetDatum(ex->old_clock), TimestampTzGetDatum(ex->new_clock)};
+	int			rc = SPI_execute_snapshot(plan, clock, NULL, ex->s1, InvalidSnapshot, false, true, 0);
 
 	if (rc < 0)
 		elog(ERROR, "a refresh step failed: %s", SPI_result_code_string(rc));
@@ -182,6 +217,8 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 	}
 	else if (step->kind == PGT_STEP_OUT)
 		run_out(ex, plan);
+	else if (step->kind == PGT_STEP_TIME)
+		run_time(ex, plan);
 	else
 		run_dml(ex, step, plan);
 	AtEOXact_GUC(false, nest);

@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 #include "buffer.h"
+#include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "program.h"
 #include "utils/snapshot.h"
@@ -27,9 +28,13 @@ typedef struct PgtExecution
 	int64		out_buffer; /* pgt_id whose st_<id> buffer takes the OUT step's rows, 0 = nobody reads them */
 	int64		refresh_no; /* number those rows carry */
 	bool		dry_run;	/* run every step, whatever is empty */
+	bool		clocked;	/* the view's statements take $1 and $2 */
+	TimestampTz old_clock;
+	TimestampTz new_clock;
 	/* results */
 	int64		inserted;
 	int64		deleted;
+	TimestampTz crossing; /* of a PGT_STEP_TIME; DT_NOEND when it yields NULL */
 } PgtExecution;
 
 /*

@@ -149,6 +149,23 @@ pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, co
 }
 
 void
+pgt_state_clock(int64 pgt_id, TimestampTz clock, TimestampTz next_crossing)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		values[3] = {Int64GetDatum(pgt_id), TimestampTzGetDatum(clock), TimestampTzGetDatum(next_crossing)};
+
+	if (plan == NULL)
+	{
+		Oid			types[3] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+
+		plan = SPI_prepare("UPDATE pgtrickle.pgt_state SET clock = $2, next_crossing = $3 WHERE pgt_id = $1", 3, types);
+		SPI_keepplan(plan);
+	}
+	if (SPI_execute_plan(plan, values, next_crossing == DT_NOBEGIN ? "  n" : NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not store the clock of stream table " INT64_FORMAT, pgt_id);
+}
+
+void
 pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
 					  TimestampTz started, TimestampTz due)
 {

@@ -26,6 +26,9 @@ extern void pgt_frontiers_write(int64 pgt_id, List *frontiers);
 /* State after a refresh that changed something or was a diff; clears needs_reinit if `s1` sees who set it. */
 extern void pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, const PgtFrontier *s1, TimestampTz data);
 
+/* The clock of a refresh, and when time alone will change the ST (DT_NOBEGIN: not known). */
+extern void pgt_state_clock(int64 pgt_id, TimestampTz clock, TimestampTz next_crossing);
+
 /* One COMPLETED history row. */
 extern void pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
 								  TimestampTz started, TimestampTz due);

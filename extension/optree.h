@@ -48,6 +48,7 @@ typedef struct PgtOp
 	List	   *targets;
 	List	   *quals;
 	bool		full; /* OUTER: full join */
+	bool		clock; /* SELECT: over one child, depends on the clock, which `source` is the number of (clock.h) */
 	/* AGG */
 	int			nkeys;
 	bool		scalar; /* no GROUP BY: always one row */

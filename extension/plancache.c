@@ -194,6 +194,8 @@ add_program(CachedView *entry, PgtProgramKind kind, Bitmapset *changed, int clas
 		compiled = pgt_view_delta_program(entry->view, &entry->target, changed);
 	else if (kind == PGT_PROGRAM_DIFF)
 		compiled = pgt_view_diff_program(entry->view, &entry->target);
+	else if (kind == PGT_PROGRAM_CROSSING)
+		compiled = pgt_view_crossing_program(entry->view);
 	else
 		compiled = pgt_view_load_program(entry->view, &entry->target);
 	program->kind = kind;

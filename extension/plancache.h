@@ -16,7 +16,8 @@ typedef enum PgtProgramKind
 {
 	PGT_PROGRAM_DELTA,
 	PGT_PROGRAM_DIFF,
-	PGT_PROGRAM_LOAD
+	PGT_PROGRAM_LOAD,
+	PGT_PROGRAM_CROSSING /* when time alone will change the ST */
 } PgtProgramKind;
 
 /* The prepared program for this kind, these changed sources and deltas of this size. */

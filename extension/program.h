@@ -11,6 +11,9 @@
  *                   rows are not netted.
  *   <step name>     the result of an earlier PGT_STEP_ENR step.
  *
+ * The clock (PgtView.clocked): every statement has two timestamptz parameters, $1 the clock of the ST's last refresh and $2 that of
+ * this one, its S1's time.  No statement calls a clock function; load and diff programs and the verify statement know $2 only.
+ *
  * Lifetime: a program lives in the memory context current when it was compiled.
  */
 #ifndef PGT_PROGRAM_H
@@ -25,6 +28,7 @@ typedef enum PgtStepKind
 	PGT_STEP_ENR, /* SELECT; the result becomes the ENR `name` with its true row count */
 	PGT_STEP_OUT, /* SELECT w int4, then the ST's visible columns: the ST's own delta, run only when other STs read this one, and
 				   * always before the first PGT_STEP_DML */
+	PGT_STEP_TIME, /* SELECT of one timestamptz or NULL, for the engine: when time alone changes the ST */
 	PGT_STEP_DML  /* INSERT, UPDATE, DELETE or MERGE on the ST; rows are counted by `counts` */
 } PgtStepKind;
 
@@ -46,6 +50,10 @@ typedef struct PgtStep
 	bool		nestloop_off;  /* plan this step with enable_nestloop = off when an input ENR is larger than PGT_SMALL_DELTA */
 	bool		seqscan_off;   /* plan this step with enable_seqscan = off */
 } PgtStep;
+
+/* Numbers of the clock's parameters. */
+#define PGT_CLOCK_OLD 1
+#define PGT_CLOCK_NEW 2
 
 /* Deltas of up to PGT_SMALL_DELTA rows, up to PGT_MEDIUM_DELTA rows, or more: plans are kept per class. */
 #define PGT_SMALL_DELTA 100

@@ -64,6 +64,9 @@ typedef struct Refresh
 	int64		delta_rows;
 	bool		seen;		  /* some buffer held changes of the interval */
 	bool		stale;		  /* frontier should move although nothing is to be done */
+	TimestampTz old_clock;	  /* of the ST's contents */
+	bool		timed;		  /* time alone may have changed the result */
+	bool		clock_moves;  /* the contents are of this refresh's clock now */
 	char	   *diff_reason;  /* rows cannot bring this ST to S1: diff, and why */
 	PgtRefreshResult result;
 } Refresh;
@@ -382,9 +385,25 @@ policy_reason(Refresh *r)
 	return NULL;
 }
 
+/*
+ * Has the clock passed the next row?  Whoever refreshes by hand is not kept waiting for a moment that could only be estimated.
+ */
+static void
+check_clock(Refresh *r, const PgtStreamTable *now, const char *initiated_by)
+{
+	if (!r->view->clocked)
+		return;
+	r->old_clock = now->clock;
+	if (r->view->full_reason != NULL)
+		return;
+	r->timed = now->next_crossing <= context->taken_at || strcmp(initiated_by, "SCHEDULER") != 0;
+	if (r->diff_reason == NULL && now->clock == DT_NOBEGIN)
+		r->diff_reason = "no clock";
+}
+
 /* What kept this ST from being maintained so far, as of now: somebody may have marked it after S1 was taken. */
 static void
-check_marks(Refresh *r)
+check_marks(Refresh *r, const char *initiated_by)
 {
 	PgtStreamTable *now = pgt_st_by_id(r->st->id);
 
@@ -396,18 +415,50 @@ check_marks(Refresh *r)
 		r->diff_reason = "first load";
 	else if (now->needs_reinit)
 		r->diff_reason = now->reinit_reason ? now->reinit_reason : "marked for a full refresh";
+	check_clock(r, now, initiated_by);
 }
 
 /* ---------- doing it ---------- */
+
+static void
+set_clock(Refresh *r, PgtExecution *ex)
+{
+	ex->clocked = r->view->clocked;
+	ex->old_clock = r->old_clock;
+	ex->new_clock = context->taken_at;
+	r->clock_moves |= ex->clocked;
+}
+
+/* When will time alone change the ST next?  As its owner: the query's expressions are evaluated. */
+static TimestampTz
+next_crossing(Refresh *r)
+{
+	PgtOwnerScope scope;
+	PgtExecution ex = {0};
+
+	if (r->view->crossing_sql == NULL)
+		return DT_NOBEGIN;
+	scope = pgt_owner_begin(r->st);
+	ex.prepared = pgt_cached_program(r->st, PGT_PROGRAM_CROSSING, NULL, 0);
+	ex.s1 = context->s1;
+	set_clock(r, &ex);
+	pgt_execute(&ex);
+	pgt_owner_end(scope);
+	return ex.crossing;
+}
 
 static void
 run_program(Refresh *r, PgtProgramKind kind)
 {
 	PgtOwnerScope scope = pgt_owner_begin(r->st);
 	PgtExecution ex = {0};
+	Bitmapset  *changed = r->changed;
 
-	ex.prepared = pgt_cached_program(r->st, kind, r->changed, r->delta_rows);
+	if (r->view->clocked && kind == PGT_PROGRAM_DELTA)
+		changed = bms_add_member(bms_copy(changed), r->view->nsources);
+	ex.prepared = pgt_cached_program(r->st, kind, changed, r->delta_rows);
 	ex.s1 = context->s1;
+	set_clock(r, &ex);
 	if (kind == PGT_PROGRAM_DELTA)
 	{
 		ex.ndeltas = r->view->nsources;
@@ -535,6 +586,9 @@ refresh_differential(Refresh *r)
 	r->result.action = "DIFFERENTIAL";
 	r->diff_reason = try_delta(r);
 	r->result.delta_rows = r->delta_rows;
+	/* time alone, and it changed nothing */
+	if (r->diff_reason == NULL && r->delta_rows == 0 && r->result.rows_inserted == 0 && r->result.rows_deleted == 0)
+		r->result.action = "NO_DATA";
 	return r->diff_reason == NULL;
 }
 
@@ -551,9 +605,12 @@ refresh_full(Refresh *r, char *reason, bool reinit)
 static void
 store_result(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz due)
 {
+	TimestampTz crossing = r->clock_moves ? next_crossing(r) : DT_NOBEGIN;
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	pgt_frontiers_write(r->st->id, r->new_frontiers);
+	if (r->clock_moves)
+		pgt_state_clock(r->st->id, context->taken_at, crossing);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 	{
 		pgt_state_refreshed(r->st, &r->result, context->frontier, context->taken_at);
@@ -586,13 +643,13 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 	char	   *policy = NULL;
 	bool		nothing;
 
-	check_marks(r);
+	check_marks(r, initiated_by);
 	collect_deltas(r);
-	check_marks(r);
+	check_marks(r, initiated_by);
 	pgt_catalog_end(scope);
 
 	nothing = r->diff_reason == NULL && r->delta_rows == 0;
-	if (!nothing && r->diff_reason == NULL)
+	if (r->diff_reason == NULL && (!nothing || r->timed))
 		policy = policy_reason(r);
 	else if (nothing && r->view->time_dependent)
 		policy = r->view->full_reason; /* time passes without any change of a source */
@@ -601,14 +658,14 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 		refresh_full(r, r->diff_reason, true);
 	else if (policy)
 		refresh_full(r, policy, false);
-	else if (nothing)
+	else if (nothing && !r->timed)
 		r->result.action = "NO_DATA";
 	else if (!refresh_differential(r))
 		refresh_full(r, r->diff_reason, true);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 		check_leaves(r);
 	r->result.duration_ms = (GetCurrentTimestamp() - started) / 1000.0;
-	if (strcmp(r->result.action, "NO_DATA") != 0 || r->seen || r->stale)
+	if (strcmp(r->result.action, "NO_DATA") != 0 || r->seen || r->stale || r->clock_moves)
 		store_result(r, initiated_by, started, due);
 	for (int i = 0; i < r->view->nsources; i++)
 		pgt_delta_free(r->deltas[i]);
@@ -666,13 +723,19 @@ dry_run_source(Refresh *r, int i)
 {
 	PgtExecution ex = {0};
 	PgtDelta	empty = {0};
+	Bitmapset  *changed;
 
 	r->deltas = palloc0(sizeof(PgtDelta *) * r->view->nsources);
 	empty.desc = pgt_delta_desc(&r->view->sources[i]);
 	empty.store = tuplestore_begin_heap(false, false, work_mem);
 	r->deltas[i] = &empty;
-	ex.prepared = pgt_cached_program(r->st, PGT_PROGRAM_DELTA, bms_make_singleton(i), 0);
+	changed = bms_make_singleton(i);
+	if (r->view->clocked)
+		changed = bms_add_member(changed, r->view->nsources);
+	ex.prepared = pgt_cached_program(r->st, PGT_PROGRAM_DELTA, changed, 0);
 	ex.s1 = context->s1;
+	r->old_clock = context->taken_at;
+	set_clock(r, &ex);
 	ex.ndeltas = r->view->nsources;
 	ex.deltas = r->deltas;
 	ex.dry_run = true;

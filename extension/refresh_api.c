@@ -58,6 +58,8 @@ pgt_verify_stream_table(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 	TupleDesc	desc;
+	Oid			clock_types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	PgtView    *view;
 	PgtOwnerScope scope;
 	Snapshot	s1;
 	int			rc;
@@ -73,7 +75,11 @@ pgt_verify_stream_table(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	PushCopiedSnapshot(s1);
 	UpdateActiveSnapshotCommandId();
-	rc = SPI_execute(pgt_view_verify_sql(pgt_cached_view(st), &target), true, 2);
+	view = pgt_cached_view(st);
+	/* the ST is the query as of its clock, which stands still while no row crosses it */
+	for (int i = 0; i < 2; i++)
+		values[i] = TimestampTzGetDatum(st->clock);
+	rc = SPI_execute_with_args(pgt_view_verify_sql(view, &target), view->clocked ? 2 : 0, clock_types, values, NULL, true, 2);
 	if (rc != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not verify stream table: %s", SPI_result_code_string(rc));
 	for (int i = 0; i < 2; i++)

@@ -24,6 +24,7 @@
 
 #include "analyze.h"
 #include "build.h"
+#include "clock.h"
 #include "compat.h"
 #include "guc.h"
 
@@ -120,12 +121,12 @@ not_only_tables(RuleContext *cxt, const char *name, const char *hint)
 	not_incremental(cxt, name, hint);
 }
 
-/* Functions whose answer moves with the clock of the transaction. */
-static bool
-is_clock_function(Oid funcid)
+/* Where the clock may stand is clock.c's business. */
+static void
+note_clock(RuleContext *cxt)
 {
-	return funcid == F_NOW || funcid == F_STATEMENT_TIMESTAMP || funcid == F_TRANSACTION_TIMESTAMP ||
-		funcid == F_AGE_TIMESTAMPTZ || funcid == F_AGE_TIMESTAMP;
+	cxt->findings->clocked = true;
+	cxt->findings->time_dependent = true;
 }
 
 /* pg_catalog's STABLE functions run under pinned settings, except those that look at the session or the catalogs. */
@@ -174,8 +175,8 @@ check_function(Oid funcid, void *context)
 		refuse_volatile(cxt, name);
 	else if (proc->provolatile == PROVOLATILE_STABLE)
 	{
-		if (is_clock_function(funcid))
-			not_only_tables(cxt, psprintf("clock function %s", name), "Filter by the clock when reading the stream table.");
+		if (pgt_is_clock_function(funcid))
+			note_clock(cxt);
 		else if (proc->pronamespace != PG_CATALOG_NAMESPACE && pgt_guc_volatile_function_policy == PGT_VOLATILE_REJECT)
 			not_only_tables(cxt, psprintf("user-defined STABLE function %s", name),
 							"Declare the function IMMUTABLE if it reads no table, or set pg_trickle.volatile_function_policy.");
@@ -191,7 +192,7 @@ static void
 check_value_function(RuleContext *cxt, SQLValueFunction *f)
 {
 	if (f->op <= SVFOP_LOCALTIMESTAMP_N)
-		not_only_tables(cxt, "a clock function such as CURRENT_TIMESTAMP", "Filter by the clock when reading the stream table.");
+		note_clock(cxt);
 }
 
 static bool

@@ -19,6 +19,7 @@
 #include "analyze.h"
 #include "apply.h"
 #include "catalog.h"
+#include "clock.h"
 #include "compat.h"
 #include "view.h"
 #include "weights.h"
@@ -175,6 +176,11 @@ number_sources(PgtView *view, PgtOp *op)
 				op->source = i;
 		op->sources = bms_make_singleton(op->source);
 	}
+	if (op->clock)
+	{
+		op->source = view->nsources;
+		op->sources = bms_make_singleton(op->source);
+	}
 	foreach(lc, op->children)
 	{
 		number_sources(view, lfirst(lc));
@@ -239,7 +245,19 @@ query_rows(PgtView *view, PgtStore *store)
 	initStringInfo(&s);
 	for (int i = 0; i < store->nvisible; i++)
 		appendStringInfo(&s, "%sq.%s AS c%d", i > 0 ? ", " : "", store->names[i], i + 1);
-	return psprintf("SELECT %s FROM (%s) q", s.data, view->query);
+	return psprintf("SELECT %s FROM (%s) q", s.data, view->clock_query);
+}
+
+static void
+note_clock(PgtView *view, PgtOp *root)
+{
+	ListCell   *lc;
+
+	view->crossing_sql = pgt_clock_crossing(root);
+	foreach(lc, pgt_clock_missing_indexes(root))
+		view->notices = lappend(view->notices,
+								psprintf("rows that pass a moment in time are found by scanning the table; an index makes that cheap: %s",
+										 (char *) lfirst(lc)));
 }
 
 static void
@@ -253,6 +271,8 @@ compile_incremental(PgtView *view, PgtOp *root, Query *query)
 	view->tree = pgt_store_plan(root, column_names(query));
 	view->keyed = store_of(view)->kind != PGT_STORE_BAG;
 	view->load_query = pgt_store_load(store_of(view));
+	if (view->clocked)
+		note_clock(view, root);
 }
 
 static void
@@ -272,15 +292,19 @@ pgt_view_compile(const char *text)
 	PgtView    *view = palloc0(sizeof(PgtView));
 	PgtFindings found = {NULL};
 	Query	   *query = pgt_analyze_text(text);
+	Query	   *clocked;
 	PgtOp	   *root = NULL;
 	int			level;
 
 	pgt_rules_apply(query, &found);
 	pgt_canonicalise(query, &found);
 	level = pgt_path_push();
+	clocked = found.clocked ? pgt_clock_as_parameter(query) : query;
 	if (found.full_reason == NULL)
-		root = pgt_build_tree(copyObject(query), &found);
+		root = pgt_build_tree(copyObject(clocked), &found);
 	view->query = pg_get_querydef(pgt_qualified(copyObject(query)), false);
+	view->clock_query = found.clocked ? pg_get_querydef(pgt_qualified(copyObject(clocked)), false) : view->query;
+	view->clocked = found.clocked;
 	view->full_reason = found.full_reason == NULL ? NULL : pstrdup(found.full_reason);
 	view->full_hint = found.full_hint == NULL ? NULL : pstrdup(found.full_hint);
 	view->notices = found.notices;
@@ -419,6 +443,14 @@ pgt_view_load_program(PgtView *view, const PgtTarget *target)
 													psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", target->st,
 															 pgt_store_columns(store, store->ncols),
 															 pgt_columns("q", store->ncols, 0), view->load_query))));
+}
+
+PgtProgram *
+pgt_view_crossing_program(PgtView *view)
+{
+	if (view->crossing_sql == NULL)
+		return make_program("crossing", NIL);
+	return make_program("crossing", list_make1(pgt_step(PGT_STEP_TIME, PGT_COUNT_NONE, NULL, view->crossing_sql)));
 }
 
 char *

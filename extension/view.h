@@ -41,6 +41,9 @@ typedef struct PgtView
 	char	   *full_reason;  /* why it cannot be maintained incrementally, NULL if it can */
 	char	   *full_hint;
 	bool		time_dependent; /* not incremental, and the result can change although no source does (now() and the like) */
+	bool		clocked;	  /* uses clock functions: statements take parameters (program.h) */
+	char	   *clock_query;  /* query, at the clock $2; the same text when there is no clock in it */
+	char	   *crossing_sql; /* SELECT of one timestamptz: after $2, time alone changes the result not before; NULL: never; NULL text: not known */
 	List	   *notices;	  /* of char *: canonicalisations to tell the user at creation */
 	List	   *functions;	  /* of Oid: every function the query can call, operators' and casts' included */
 	void	   *tree;		  /* operator tree (optree.h), private to the compiler */
@@ -60,11 +63,14 @@ typedef struct PgtTarget
 	Oid			relid;
 } PgtTarget;
 
-/* Maintain the ST for changes in exactly these sources (bit i: sources[i] has rows in __pgt_src<i>).  View must be incremental. */
+/* Maintain the ST for changes in exactly these sources (bit i: sources[i] has rows in __pgt_src<i>; bit nsources: the clock).  View must be incremental. */
 extern PgtProgram *pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *changed);
 
 /* Recompute, compare as bags, apply the minimal change.  Works for every view.  No __pgt_src needed. */
 extern PgtProgram *pgt_view_diff_program(PgtView *view, const PgtTarget *target);
+
+/* One PGT_STEP_TIME with crossing_sql; nothing without it. */
+extern PgtProgram *pgt_view_crossing_program(PgtView *view);
 
 /* Fill an empty ST. */
 extern PgtProgram *pgt_view_load_program(PgtView *view, const PgtTarget *target);

@@ -58,7 +58,9 @@ CREATE TABLE pgtrickle.pgt_state (
     last_diff_ms        float8,
     fuse_state          text NOT NULL DEFAULT 'armed' CHECK (fuse_state IN ('armed', 'blown', 'disabled')),
     blown_at            timestamptz,
-    blow_reason         text
+    blow_reason         text,
+    clock               timestamptz,                            -- the contents are the query as of this moment, where it reads the clock
+    next_crossing       timestamptz                             -- time alone changes nothing before; NULL: not known
 ) WITH (fillfactor = 50);
 
 -- What an ST has consumed of each source.
