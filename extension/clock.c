@@ -147,6 +147,9 @@ clock_walker(Node *node, void *context)
 		return false;
 	if (IsA(node, Param))
 		return ((Param *) node)->paramkind == PARAM_EXTERN;
+	if (IsA(node, CaseWhen)) /* which the server's walker knows only inside its CASE */
+		return clock_walker((Node *) ((CaseWhen *) node)->expr, context) ||
+			clock_walker((Node *) ((CaseWhen *) node)->result, context);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, clock_walker, context, 0);
 	return expression_tree_walker(node, clock_walker, context);
