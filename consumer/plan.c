@@ -12,7 +12,8 @@
 
 /* The settings exist in a session only once the library is loaded: some C function must have been called before. */
 const char *const pgt_plan_sql =
-"SELECT p.*, (extract(epoch FROM p.last_refresh_at) * 1000000)::bigint AS last_refresh_us, s.*"
+"SELECT p.*, (extract(epoch FROM p.last_refresh_at) * 1000000)::bigint AS last_refresh_us,"
+" (extract(epoch FROM nullif(p.next_crossing, 'infinity')) * 1000000)::bigint AS next_crossing_us, s.*"
 " FROM (SELECT current_setting('pg_trickle.enabled', true) AS enabled,"
 "  current_setting('pg_trickle.default_schedule_seconds', true) AS default_schedule,"
 "  current_setting('pg_trickle.max_poll_interval_ms', true) AS poll_interval,"
@@ -177,6 +178,7 @@ read_st(const PGresult *res, int row, PgtPlanSt *st)
 	st->atomic = strcmp(or_else(field(res, row, "diamond_consistency"), ""), "atomic") == 0;
 	st->slowest = strcmp(or_else(field(res, row, "diamond_schedule_policy"), ""), "slowest") == 0;
 	st->clocked = is_true(res, row, "time_dependent");
+	st->crossing = number(res, row, "next_crossing_us");
 	st->upstream_pending = is_true(res, row, "upstream_pending");
 	read_sources(res, row, st);
 }

@@ -34,6 +34,7 @@ typedef struct PgtPlanSt
 	bool		atomic;
 	bool		slowest;		/* optional diamond_schedule_policy */
 	bool		clocked;		/* optional time_dependent */
+	int64_t		crossing;		/* optional next_crossing: microseconds since 1970, 0 = time alone changes nothing */
 	bool		upstream_pending;	/* optional: an upstream ST has a refresh that this one has not consumed */
 } PgtPlanSt;
 

@@ -10,6 +10,7 @@
 
 #define LEFTOVER_FIRST INT64_C(5000)	/* what S1 could not see yet is usually a matter of milliseconds, */
 #define LEFTOVER_MAX INT64_C(1000000)	/* but a commit may wait for a synchronous standby */
+#define CROSSING_AGAIN INT64_C(100000)
 #define QUICK_MS 20.0			/* units whose last refresh was quicker may share a transaction */
 #define MAX_MEMBERS 16			/* of a job, unless one unit is larger */
 
@@ -40,13 +41,21 @@ is_held(const PgtPolicy *p, int v)
 	return false;
 }
 
+/* A row of a sliding window may have entered or left it. */
+static bool
+is_crossed(const PgtPolicySt *st, int64_t now)
+{
+	return st->crossing > 0 && st->crossing <= now;
+}
+
 static bool
 is_pending(const PgtPolicy *p, int v)
 {
 	const PgtDag *dag = p->dag;
 	const PgtPolicySt *st = &p->sts[v];
 
-	if (!st->populated || st->needs_reinit || st->fresh || st->leftover || st->upstream_changed || st->clocked)
+	if (!st->populated || st->needs_reinit || st->fresh || st->leftover || st->upstream_changed || st->clocked ||
+		is_crossed(st, p->now))
 		return true;
 	FOR_EACH(e, dag->node_tables, v)
 	{
@@ -142,8 +151,10 @@ note_due(PgtPolicy *p, int v)
 		p->flags[v] |= PGT_ST_DUE;
 		due = p->now;
 	}
-	if (!(p->flags[v] & PGT_ST_PENDING) || st->running)
+	if (st->running)
 		return PGT_NEVER;
+	if (!(p->flags[v] & PGT_ST_PENDING))
+		return st->crossing > 0 ? st->crossing : PGT_NEVER;
 	when = due > st->retry_at ? due : st->retry_at;
 	if (when > p->now)
 		return when;
@@ -482,6 +493,10 @@ pgt_policy_succeeded(PgtPolicy *p, int node, const PgtRefreshed *r, const bool *
 	st->barren = r->leftover && !r->changed ? st->barren + 1 : 0;
 	if (st->barren > 0)
 		st->retry_at = p->now + pgt_backoff(st->barren, LEFTOVER_FIRST, LEFTOVER_MAX, 512);
+	st->crossing = r->crossing;
+	/* the server's clock is behind ours, or the moment was an estimate */
+	if (!r->changed && is_crossed(st, p->now) && st->retry_at < p->now + CROSSING_AGAIN)
+		st->retry_at = p->now + CROSSING_AGAIN;
 	if (!r->changed)
 		return;
 	FOR_EACH(e, p->dag->readers, node)

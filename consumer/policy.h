@@ -4,7 +4,7 @@
  * Pure: plain structs, an injected clock, injected randomness.  Times are microseconds since 1970; positions are WAL positions.
  *
  * An ST is *pending* when there may be something to do: a commit that touched one of its tables ended after the barrier of its last
- * refresh, a refresh of an upstream ST changed rows since, changes were left over, a diff or the first load is asked for, nobody has
+ * refresh, the clock has reached the next row of a sliding window, a refresh of an upstream ST changed rows since, changes were left over, a diff or the first load is asked for, nobody has
  * looked since the daemon started, or an upstream with schedule `calculated` is pending.  Nothing pending: no barrier, no SQL, no timer.
  * It is *due* when its schedule says so; `calculated` STs when one of their readers is due.  Pending and due: *wanted*.
  * Units (dag.h) are refreshed whole: an untouched member may be touched by a transaction that S1 sees and nobody here has heard of yet.
@@ -29,6 +29,7 @@ typedef struct PgtPolicySt
 	bool		needs_reinit;
 	bool		large;			/* its first load runs in the background, alone */
 	bool		clocked;		/* time alone may change it: pending whenever due */
+	int64_t		crossing;		/* time alone changes nothing before; 0 = it never does */
 	bool		slowest;		/* its diamond waits until all members are due */
 	/* since the daemon started */
 	bool		fresh;			/* not looked at, or the last refresh failed */
@@ -78,6 +79,7 @@ typedef struct PgtRefreshed
 	uint64_t	barrier;
 	bool		changed;		/* rows of the ST changed */
 	bool		leftover;
+	int64_t		crossing;
 	double		cost_ms;
 } PgtRefreshed;
 

@@ -207,6 +207,7 @@ member_done(Scheduler *s, const PgtJob *job, const PgtMember *m, int v, const bo
 		.barrier = job->barrier,
 		.changed = m->rows_changed > 0,
 		.leftover = m->leftover,
+		.crossing = m->crossing,
 		.cost_ms = m->cost_ms
 	};
 
@@ -392,6 +393,7 @@ take_new_st(Scheduler *s, const PgtPlanSt *st, PgtPolicySt *p)
 {
 	p->populated = st->populated;
 	p->needs_reinit = st->needs_reinit;
+	p->crossing = st->crossing;
 	p->fresh = true;
 	p->cost_ms = -1;
 	p->due = pgt_policy_first_due(p, st->last_refresh, s->policy.now, s->policy.fallback_us);
@@ -414,6 +416,7 @@ take_known_st(Scheduler *s, const PgtPlanSt *st, const PgtPlanSt *before, PgtPol
 		return;
 	p->populated = st->populated;
 	p->needs_reinit = st->needs_reinit;
+	p->crossing = st->crossing;
 	p->upstream_changed = p->upstream_changed || st->upstream_pending;
 	if (strcmp(before->status, st->status) != 0)
 	{

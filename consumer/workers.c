@@ -289,6 +289,7 @@ read_outcome(PgtMember *m, const PGresult *res)
 	m->rows_changed = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
 	m->cost_ms = strtod(PQgetvalue(res, 0, 2), NULL);
 	m->leftover = PQgetvalue(res, 0, 3)[0] == 't';
+	m->crossing = PQgetisnull(res, 0, 4) ? 0 : strtoll(PQgetvalue(res, 0, 4), NULL, 10);
 }
 
 static void
@@ -360,7 +361,8 @@ apply_next(Worker *w)
 	}
 	if (job->n > 1)
 		pgt_sql_add(&sql, "%sSAVEPOINT m; ", w->savepoint);
-	pgt_sql_add(&sql, "SELECT action, rows_inserted + rows_deleted, duration_ms, leftover FROM pgtrickle._refresh_apply(%lld, 'SCHEDULER', to_timestamp(%.6f))",
+	pgt_sql_add(&sql, "SELECT action, rows_inserted + rows_deleted, duration_ms, leftover, "
+				"(extract(epoch FROM nullif(next_crossing, 'infinity')) * 1000000)::bigint FROM pgtrickle._refresh_apply(%lld, 'SCHEDULER', to_timestamp(%.6f))",
 				(long long) job->members[w->member].id, (double) job->members[w->member].due / 1e6);
 	pgt_conn_query(w->conn, sql.text, on_member_applied, w);
 	pgt_sql_free(&sql);

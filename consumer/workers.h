@@ -39,6 +39,7 @@ typedef struct PgtMember
 	char		action[16];
 	int64_t		rows_changed;
 	bool		leftover;
+	int64_t		crossing;		/* microseconds since 1970, 0 = none */
 	bool		lost;			/* the connection went while this one was applied: it may be what crashes the backend */
 	double		cost_ms;
 	PgtErr		err;

@@ -58,8 +58,8 @@ pgt_consumer_refresh_apply(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = required_st(PG_GETARG_INT64(0));
 	PgtRefreshResult result;
-	Datum		values[8];
-	bool		nulls[8] = {0};
+	Datum		values[9];
+	bool		nulls[9] = {0};
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -75,6 +75,8 @@ pgt_consumer_refresh_apply(PG_FUNCTION_ARGS)
 	values[6] = BoolGetDatum(result.leftover);
 	nulls[7] = result.reason == NULL;
 	values[7] = result.reason ? CStringGetTextDatum(result.reason) : (Datum) 0;
+	nulls[8] = result.next_crossing == DT_NOBEGIN;
+	values[8] = TimestampTzGetDatum(result.next_crossing);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -391,9 +391,11 @@ policy_reason(Refresh *r)
 static void
 check_clock(Refresh *r, const PgtStreamTable *now, const char *initiated_by)
 {
+	r->result.next_crossing = DT_NOBEGIN;
 	if (!r->view->clocked)
 		return;
 	r->old_clock = now->clock;
+	r->result.next_crossing = now->next_crossing;
 	if (r->view->full_reason != NULL)
 		return;
 	r->timed = now->next_crossing <= context->taken_at || strcmp(initiated_by, "SCHEDULER") != 0;
@@ -610,7 +612,10 @@ store_result(Refresh *r, const char *initiated_by, TimestampTz started, Timestam
 
 	pgt_frontiers_write(r->st->id, r->new_frontiers);
 	if (r->clock_moves)
+	{
 		pgt_state_clock(r->st->id, context->taken_at, crossing);
+		r->result.next_crossing = crossing;
+	}
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 	{
 		pgt_state_refreshed(r->st, &r->result, context->frontier, context->taken_at);

@@ -21,6 +21,7 @@ typedef struct PgtRefreshResult
 	int64		rows_deleted;
 	int64		delta_rows;
 	double		duration_ms;
+	TimestampTz next_crossing; /* time alone changes nothing before; DT_NOBEGIN: no such time is known */
 	bool		leftover; /* buffers hold changes S1 could not see */
 } PgtRefreshResult;
 

@@ -7,10 +7,10 @@ COMMENT ON FUNCTION pgtrickle._refresh_begin(bigint[]) IS
 
 CREATE FUNCTION pgtrickle._refresh_apply(pgt_id bigint, initiated_by text, due timestamptz,
         OUT action text, OUT rows_inserted bigint, OUT rows_deleted bigint, OUT delta_rows bigint, OUT strategy text,
-        OUT duration_ms float8, OUT leftover bool, OUT reason text)
+        OUT duration_ms float8, OUT leftover bool, OUT reason text, OUT next_crossing timestamptz)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pgt_consumer_refresh_apply';
 COMMENT ON FUNCTION pgtrickle._refresh_apply(bigint, text, timestamptz) IS
-'Bring one stream table of the begun refresh to its snapshot. leftover: changes wait that the snapshot could not see yet.';
+'Bring one stream table of the begun refresh to its snapshot. leftover: changes wait that the snapshot could not see yet. next_crossing: before it, time alone changes nothing.';
 
 CREATE FUNCTION pgtrickle._flush_wal() RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'pgt_consumer_flush_wal';
@@ -113,7 +113,7 @@ CREATE FUNCTION pgtrickle._consumer_plan(
         OUT needs_reinit bool, OUT tier text, OUT fuse_state text, OUT diamond_consistency text, OUT last_refresh_at timestamptz,
         OUT consecutive_errors int, OUT source_relids oid[], OUT upstream_ids bigint[], OUT first_load_large bool,
         OUT pinned_bytes bigint, OUT upstream_pending bool, OUT diamond_schedule_policy text,
-        OUT time_dependent bool) RETURNS SETOF record
+        OUT time_dependent bool, OUT next_crossing timestamptz) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.pgt_id, d.pgt_schema, d.pgt_name, d.schedule, s.status, s.is_populated, s.needs_reinit, d.refresh_tier, s.fuse_state,
            d.diamond_consistency, s.last_refresh_at, s.consecutive_errors,
@@ -131,7 +131,7 @@ CREATE FUNCTION pgtrickle._consumer_plan(
                      LEFT JOIN pgtrickle.pgt_frontiers f ON f.pgt_id = e.pgt_id AND f.source_relid = e.source_relid
                     WHERE e.pgt_id = d.pgt_id AND e.source_type = 'STREAM_TABLE' AND coalesce(f.upstream_refresh, -1) < us.refresh_no),
            d.diamond_schedule_policy,
-           d.time_dependent
+           d.time_dependent, s.next_crossing
       FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
      ORDER BY d.pgt_id
 $$;
