@@ -18,6 +18,7 @@
 
 #include "build.h"
 #include "clock.h"
+#include "part.h"
 #include "program.h"
 
 /* --- functions --- */
@@ -387,6 +388,21 @@ lift_agg(LiftContext *cxt)
 		refuse("a clock function as the argument of an aggregate");
 }
 
+static bool
+part_has_clock(const PgtPart *part)
+{
+	ListCell   *lc;
+
+	foreach(lc, part->windows)
+	{
+		PgtWindow  *w = lfirst(lc);
+
+		if (pgt_has_clock((Node *) w->func) || pgt_has_clock(w->start) || pgt_has_clock(w->end))
+			return true;
+	}
+	return pgt_has_clock(part->count) || pgt_has_clock(part->offset);
+}
+
 void
 pgt_clock_lift(PgtOp *op)
 {
@@ -402,6 +418,8 @@ pgt_clock_lift(PgtOp *op)
 		lift_agg(&cxt);
 	if (pgt_has_clock((Node *) op->query) || pgt_has_clock((Node *) op->touches))
 		refuse("a clock function in a subquery that refers to the query around it");
+	if (op->kind == PGT_OP_PART && part_has_clock(op->part))
+		refuse("a clock function in a window function or in LIMIT");
 	foreach(lc, op->children)
 		pgt_clock_lift(lfirst(lc));
 }

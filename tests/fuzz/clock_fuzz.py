@@ -142,7 +142,6 @@ class ClockGrammar:
             f'SELECT a.k, count(*) FILTER (WHERE {c("a")}) AS n, count(*) AS m FROM f.e0 a GROUP BY a.k',
             f'SELECT count(*) AS n FROM f.e0 a WHERE {c("a")}',
             f'SELECT a.id, CASE WHEN {c("a")} THEN a.v ELSE -a.v END AS x FROM f.e0 a',
-            f'SELECT {c("a")} AS fresh, count(*) AS n FROM f.e0 a GROUP BY {c("a")}' if False else
             f'SELECT q.fresh, count(*) AS n, sum(q.v) AS s FROM (SELECT {c("a")} AS fresh, a.v FROM f.e0 a) q GROUP BY q.fresh',
             f'SELECT a.id, b.id AS o FROM f.e0 a JOIN f.e1 b ON a.k = b.k WHERE {c("a")} AND {c("b")}',
             f'SELECT a.k, sum(CASE WHEN {c("a")} THEN b.v ELSE 0 END) AS s FROM f.e0 a JOIN f.e1 b ON a.k = b.k AND {c("b")} GROUP BY a.k',
@@ -152,6 +151,8 @@ class ClockGrammar:
             f'SELECT a.id FROM f.e0 a WHERE EXISTS (SELECT 1 FROM f.e1 b WHERE b.k = a.k AND {c("b")})',
             f'SELECT a.id FROM f.e0 a WHERE a.k NOT IN (SELECT b.k FROM f.e1 b WHERE {c("b")} AND b.k IS NOT NULL) AND {c("a")}',
             f'SELECT a.k, max(a.ts) AS m FROM f.e0 a GROUP BY a.k HAVING max(a.ts) {self.pick("<", ">")} {self.bound("ts")}',
+            f'SELECT a.id, row_number() OVER (PARTITION BY a.k ORDER BY a.ts, a.id, a.v) AS r FROM f.e0 a WHERE {c("a")}',
+            f'SELECT a.k FROM f.e0 a WHERE {c("a")} EXCEPT SELECT b.k FROM f.e1 b WHERE {c("b")}',
             f'SELECT DISTINCT a.k FROM f.e0 a WHERE {c("a")}',
             f'SELECT a.id FROM f.e0 a WHERE {c("a")} UNION ALL SELECT b.v FROM f.e1 b WHERE {c("b")}',
             f'SELECT a.id, b.id AS o FROM f.e0 a JOIN f.e0 b ON a.k = b.k AND {c("a")} AND {c("b")}')
