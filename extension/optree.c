@@ -51,6 +51,7 @@ pgt_op_clone(const PgtOp *op)
 	copy->aggs = copyObject(op->aggs);
 	copy->query = copyObject(op->query);
 	copy->touches = copyObject(op->touches);
+	copy->part = pgt_part_clone(op->part);
 	copy->children = NIL;
 	foreach(lc, op->children)
 		copy->children = lappend(copy->children, pgt_op_clone(lfirst(lc)));

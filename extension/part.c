@@ -17,6 +17,51 @@
 #include "deparse.h"
 #include "part.h"
 
+static List *
+clone_order(List *order)
+{
+	List	   *copy = NIL;
+	ListCell   *lc;
+
+	foreach(lc, order)
+	{
+		PgtSortKey *key = palloc(sizeof(PgtSortKey));
+
+		*key = *(PgtSortKey *) lfirst(lc);
+		copy = lappend(copy, key);
+	}
+	return copy;
+}
+
+PgtPart *
+pgt_part_clone(const PgtPart *part)
+{
+	PgtPart    *copy;
+	ListCell   *lc;
+
+	if (part == NULL)
+		return NULL;
+	copy = palloc(sizeof(PgtPart));
+	*copy = *part;
+	copy->keys = list_copy(part->keys);
+	copy->order = clone_order(part->order);
+	copy->count = copyObject(part->count);
+	copy->offset = copyObject(part->offset);
+	copy->windows = NIL;
+	foreach(lc, part->windows)
+	{
+		PgtWindow  *window = palloc(sizeof(PgtWindow));
+
+		*window = *(PgtWindow *) lfirst(lc);
+		window->func = copyObject(window->func);
+		window->order = clone_order(window->order);
+		window->start = copyObject(window->start);
+		window->end = copyObject(window->end);
+		copy->windows = lappend(copy->windows, window);
+	}
+	return copy;
+}
+
 void
 pgt_part_describe(PgtOp *op)
 {

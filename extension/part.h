@@ -50,6 +50,7 @@ typedef struct PgtPart
 } PgtPart;
 
 /* part.c */
+extern PgtPart *pgt_part_clone(const PgtPart *part); /* NULL for NULL; nothing shared */
 extern void pgt_part_describe(PgtOp *op);
 extern Bitmapset *pgt_part_prune(PgtOp *op, Bitmapset *needed); /* as pgt_op_prune */
 extern char *pgt_part_sql(const PgtOp *op, const char *from);	 /* the node's rows from its child's, a FROM item */
