@@ -258,6 +258,9 @@ note_clock(PgtView *view, PgtOp *root)
 		view->notices = lappend(view->notices,
 								psprintf("rows that pass a moment in time are found by scanning the table; an index makes that cheap: %s",
 										 (char *) lfirst(lc)));
+	if (view->full_hint == NULL && pgt_clock_missing_indexes(root) != NIL)
+		view->full_hint = psprintf("An index on the column that is compared with the clock makes refreshes cheap: %s",
+								   (char *) linitial(pgt_clock_missing_indexes(root)));
 }
 
 static void

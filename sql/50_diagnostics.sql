@@ -726,7 +726,7 @@ BEGIN ATOMIC
         (9, 'downgrade_reason', m.downgrade_reason),
         (10, 'incremental', CASE WHEN d.full_reason IS NULL THEN 'yes' ELSE 'no' END),
         (11, 'full_reason', d.full_reason),
-        (12, 'full_hint', CASE WHEN d.full_reason IS NOT NULL THEN pgtrickle._full_hint(d.pgt_id) END),
+        (12, 'full_hint', CASE WHEN d.full_reason IS NOT NULL OR s.next_crossing IS NOT NULL THEN pgtrickle._full_hint(d.pgt_id) END),
         (13, 'is_populated', CASE WHEN s.is_populated THEN 'yes' ELSE 'no' END),
         (14, 'needs_reinit', CASE WHEN s.needs_reinit THEN 'yes' ELSE 'no' END),
         (15, 'reinit_reason', s.reinit_reason),

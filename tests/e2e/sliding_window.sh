@@ -17,6 +17,7 @@ q "SELECT pgtrickle.create_stream_table('fresh', \$\$SELECT k, count(*) AS n, co
    schedule => '100ms', refresh_mode => 'DIFFERENTIAL')" > /dev/null
 q "SELECT pgtrickle.create_stream_table('above', 'SELECT count(*) AS n FROM recent', schedule => '100ms')" > /dev/null
 out=$(q "SELECT pgtrickle.create_stream_table('noindex', \$\$SELECT id FROM plain WHERE ts >= now() - interval '1 hour'\$\$)" 2>&1)
+check_sql "and explain_st repeats it" "SELECT value LIKE '%CREATE INDEX ON public.plain (ts)' FROM pgtrickle.explain_st('noindex') WHERE property = 'full_hint'" t
 check_eq "a missing index is named" "$(grep -c 'CREATE INDEX ON public.plain (ts)' <<< "$out")" 1
 q "SELECT pgtrickle.create_stream_table('x', 'SELECT id, now() AS n FROM plain', schedule => '1h')" > /dev/null 2>&1
 check_sql "a clock in the select list is compared whenever due" "SELECT time_dependent || ': ' || full_reason FROM pgtrickle.pgt_definitions

@@ -152,6 +152,7 @@ class ClockGrammar:
             f'SELECT a.id FROM f.e0 a WHERE a.k NOT IN (SELECT b.k FROM f.e1 b WHERE {c("b")} AND b.k IS NOT NULL) AND {c("a")}',
             f'SELECT a.k, max(a.ts) AS m FROM f.e0 a GROUP BY a.k HAVING max(a.ts) {self.pick("<", ">")} {self.bound("ts")}',
             f'SELECT a.id, row_number() OVER (PARTITION BY a.k ORDER BY a.ts, a.id, a.v) AS r FROM f.e0 a WHERE {c("a")}',
+            f'SELECT a.id, a.ts, a.v FROM f.e0 a WHERE {c("a")} ORDER BY a.ts, a.id, a.v LIMIT 3',
             f'SELECT a.k FROM f.e0 a WHERE {c("a")} EXCEPT SELECT b.k FROM f.e1 b WHERE {c("b")}',
             f'SELECT DISTINCT a.k FROM f.e0 a WHERE {c("a")}',
             f'SELECT a.id FROM f.e0 a WHERE {c("a")} UNION ALL SELECT b.v FROM f.e1 b WHERE {c("b")}',
