@@ -280,9 +280,11 @@ assert_st_equal()
 	check_eq "${2:-$1 equals its query}" "$(st_difference "$1" 2>&1)" "0,0"
 }
 
-# assert_st_current ST [what]: the same without a refresh.
+# assert_st_current ST [what]: the same without a refresh by hand: the scheduler has 10 s for it.
 assert_st_current()
 {
+	local deadline=$((SECONDS + 10))
+	while [ "$(st_difference "$1" 2>&1)" != "0,0" ] && [ $SECONDS -lt $deadline ]; do sleep 0.05; done
 	check_eq "${2:-$1 equals its query without a refresh}" "$(st_difference "$1" 2>&1)" "0,0"
 }
 
