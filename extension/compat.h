@@ -22,6 +22,8 @@
 #include "replication/message.h"
 #include "replication/walsender.h"
 #include "storage/lock.h"
+#include "catalog/pg_am.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -145,6 +147,44 @@ pgt_attribute_notnull(TupleDesc desc, int i)
 	return TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID;
 #else
 	return TupleDescAttr(desc, i)->attnotnull;
+#endif
+}
+
+/* What a btree operator class says of an operator; false when none knows it.  18 asks all access methods, by comparison types. */
+typedef struct PgtBtreeReading
+{
+	Oid			family;
+	Oid			left; /* operand types within the family */
+	Oid			right;
+	int			strategy; /* BT*StrategyNumber, or 6 for <> */
+} PgtBtreeReading;
+
+static inline bool
+pgt_btree_reading(Oid opno, PgtBtreeReading *result)
+{
+#if PG_VERSION_NUM >= 180000
+	ListCell   *lc;
+
+	foreach(lc, get_op_index_interpretation(opno))
+	{
+		OpIndexInterpretation *reading = lfirst(lc);
+
+		/* comparison types have the numbers of btree's strategies */
+		if (get_opfamily_method(reading->opfamily_id) != BTREE_AM_OID)
+			continue;
+		*result = (PgtBtreeReading){reading->opfamily_id, reading->oplefttype, reading->oprighttype, (int) reading->cmptype};
+		return true;
+	}
+	return false;
+#else
+	List	   *readings = get_op_btree_interpretation(opno);
+	OpBtreeInterpretation *reading;
+
+	if (readings == NIL)
+		return false;
+	reading = linitial(readings);
+	*result = (PgtBtreeReading){reading->opfamily_id, reading->oplefttype, reading->oprighttype, reading->strategy};
+	return true;
 #endif
 }
 

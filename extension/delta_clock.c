@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "program.h"
 
 /* "value op bound": the value is of a row, the bound of the clock. */
@@ -85,16 +86,14 @@ unsafe_bound(Node *node, void *context)
 static bool
 interpret(Comparison *c, Oid opno)
 {
-	List	   *readings = get_op_btree_interpretation(opno);
-	OpBtreeInterpretation *reading;
+	PgtBtreeReading reading;
 
-	if (readings == NIL)
+	if (!pgt_btree_reading(opno, &reading))
 		return false;
-	reading = linitial(readings);
-	c->family = reading->opfamily_id;
-	c->left = reading->oplefttype;
-	c->right = reading->oprighttype;
-	c->strategy = reading->strategy;
+	c->family = reading.family;
+	c->left = reading.left;
+	c->right = reading.right;
+	c->strategy = reading.strategy;
 	return true;
 }
 
