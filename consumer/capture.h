@@ -40,7 +40,7 @@ extern void pgt_capture_keepalive(PgtCapture *c, uint64_t wal_end);
 /* this source's rows cannot be applied: from now on each of its transactions leaves one marker row instead */
 extern void pgt_capture_quarantine(PgtCapture *c, uint32_t relid, uint32_t gen);
 
-extern void pgt_capture_flush(PgtCapture *c);            /* now, without waiting for company */
+extern void pgt_capture_flush(PgtCapture *c); /* now, without waiting for company */
 /* read no more, apply what ended; what has not ended comes again.  on_progress is called when that changes is_drained. */
 extern void pgt_capture_drain(PgtCapture *c);
 extern bool pgt_capture_is_drained(const PgtCapture *c); /* everything received is applied */

@@ -14,21 +14,26 @@
 
 #define USECS_PER_MINUTE INT64_C(60000000)
 #define MINUTES_PER_DAY 1440
-#define DAYS_PER_CYCLE 146097	/* 400 Gregorian years, a whole number of weeks */
+#define DAYS_PER_CYCLE 146097 /* 400 Gregorian years, a whole number of weeks */
 #define MAX_EXPRESSION 256
 
 typedef struct CronField
 {
-	const char *what;			/* for messages */
-	int			min;
-	int			max;
-	const char *names;			/* three letters each, the first is value `first_name`; NULL: numbers only */
-	int			first_name;
+	const char *what; /* for messages */
+	int min;
+	int max;
+	const char *names; /* three letters each, the first is value `first_name`; NULL: numbers only */
+	int first_name;
 } CronField;
 
 enum
 {
-	FIELD_MINUTE, FIELD_HOUR, FIELD_DAY, FIELD_MONTH, FIELD_WEEKDAY, N_FIELDS
+	FIELD_MINUTE,
+	FIELD_HOUR,
+	FIELD_DAY,
+	FIELD_MONTH,
+	FIELD_WEEKDAY,
+	N_FIELDS
 };
 
 static const CronField fields[N_FIELDS] = {
@@ -43,7 +48,7 @@ static const struct
 {
 	const char *name;
 	const char *expression;
-}			macros[] = {
+} macros[] = {
 	{"@yearly", "0 0 1 1 *"},
 	{"@annually", "0 0 1 1 *"},
 	{"@monthly", "0 0 1 * *"},
@@ -57,7 +62,7 @@ static const struct
 static int
 parse_value(const CronField *field, const char **p)
 {
-	int			value = 0;
+	int value = 0;
 
 	if (isdigit((unsigned char) **p))
 	{
@@ -89,7 +94,7 @@ bad_field(const CronField *field, const char *text, const char *why, char *err, 
 static bool
 check_value(const CronField *field, const char *text, int value, char *err, size_t errlen)
 {
-	char		why[96];
+	char why[96];
 
 	if (value >= field->min && value <= field->max)
 		return true;
@@ -124,7 +129,7 @@ parse_range(const CronField *field, const char *text, const char **p, int range[
 	if (!check_value(field, text, range[1], err, errlen))
 		return false;
 	if (field == &fields[FIELD_WEEKDAY] && range[1] == 0 && range[0] > 0)
-		range[1] = 7;			/* "fri-sun" */
+		range[1] = 7; /* "fri-sun" */
 	if (range[1] < range[0])
 		return bad_field(field, text, "range runs backwards", err, errlen);
 	return true;
@@ -153,8 +158,8 @@ parse_field(const CronField *field, const char *text, uint64_t *mask, char *err,
 	*mask = 0;
 	for (;;)
 	{
-		int			range[2];
-		int			step;
+		int range[2];
+		int step;
 
 		if (!parse_range(field, text, &p, range, err, errlen) ||
 			!parse_step(field, text, &p, &step, err, errlen))
@@ -173,8 +178,8 @@ parse_field(const CronField *field, const char *text, uint64_t *mask, char *err,
 static int
 split_words(char *copy, char **words, int max)
 {
-	int			n = 0;
-	char	   *save = NULL;
+	int n = 0;
+	char *save = NULL;
 
 	for (char *word = strtok_r(copy, " \t\r\n", &save); word != NULL; word = strtok_r(NULL, " \t\r\n", &save))
 	{
@@ -189,12 +194,12 @@ split_words(char *copy, char **words, int max)
 static void
 civil_from_days(int64_t days, int *month, int *day)
 {
-	int64_t		z = days + 719468;	/* days since 0000-03-01: leap days come last in such a year */
-	int64_t		era = (z >= 0 ? z : z - (DAYS_PER_CYCLE - 1)) / DAYS_PER_CYCLE;
-	int			doe = (int) (z - era * DAYS_PER_CYCLE);
-	int			yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int			doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int			mp = (5 * doy + 2) / 153;
+	int64_t z = days + 719468; /* days since 0000-03-01: leap days come last in such a year */
+	int64_t era = (z >= 0 ? z : z - (DAYS_PER_CYCLE - 1)) / DAYS_PER_CYCLE;
+	int doe = (int) (z - era * DAYS_PER_CYCLE);
+	int yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	int mp = (5 * doy + 2) / 153;
 
 	*day = doy - (153 * mp + 2) / 5 + 1;
 	*month = mp < 10 ? mp + 3 : mp - 9;
@@ -203,11 +208,11 @@ civil_from_days(int64_t days, int *month, int *day)
 static bool
 day_matches(const PgtCron *cron, int64_t days)
 {
-	int			month;
-	int			day;
-	int			weekday = (int) ((days % 7 + 7 + 4) % 7);	/* 1970-01-01 was a Thursday */
-	bool		by_day;
-	bool		by_weekday;
+	int month;
+	int day;
+	int weekday = (int) ((days % 7 + 7 + 4) % 7); /* 1970-01-01 was a Thursday */
+	bool by_day;
+	bool by_weekday;
 
 	civil_from_days(days, &month, &day);
 	if ((cron->months & (UINT32_C(1) << month)) == 0)
@@ -248,7 +253,7 @@ next_day(const PgtCron *cron, int64_t days)
 static bool
 parse_fields(char **words, PgtCron *cron, char *err, size_t errlen)
 {
-	uint64_t	masks[N_FIELDS];
+	uint64_t masks[N_FIELDS];
 
 	for (int i = 0; i < N_FIELDS; i++)
 	{
@@ -273,9 +278,9 @@ parse_fields(char **words, PgtCron *cron, char *err, size_t errlen)
 bool
 pgt_cron_parse(const char *text, PgtCron *cron, char *err, size_t errlen)
 {
-	char		copy[MAX_EXPRESSION];
-	char	   *words[N_FIELDS];
-	int			n;
+	char copy[MAX_EXPRESSION];
+	char *words[N_FIELDS];
+	int n;
 
 	if (strlen(text) >= sizeof(copy))
 	{
@@ -305,16 +310,16 @@ pgt_cron_parse(const char *text, PgtCron *cron, char *err, size_t errlen)
 int64_t
 pgt_cron_next(const PgtCron *cron, int64_t after)
 {
-	int64_t		usecs_per_day = USECS_PER_MINUTE * MINUTES_PER_DAY;
-	int64_t		minutes = (after >= 0 ? after : after - (USECS_PER_MINUTE - 1)) / USECS_PER_MINUTE + 1;
-	int64_t		days = (minutes >= 0 ? minutes : minutes - (MINUTES_PER_DAY - 1)) / MINUTES_PER_DAY;
-	int			minute = -1;
+	int64_t usecs_per_day = USECS_PER_MINUTE * MINUTES_PER_DAY;
+	int64_t minutes = (after >= 0 ? after : after - (USECS_PER_MINUTE - 1)) / USECS_PER_MINUTE + 1;
+	int64_t days = (minutes >= 0 ? minutes : minutes - (MINUTES_PER_DAY - 1)) / MINUTES_PER_DAY;
+	int minute = -1;
 
 	if (day_matches(cron, days))
 		minute = next_minute(cron, (int) (minutes - days * MINUTES_PER_DAY));
 	if (minute < 0)
 	{
-		days = next_day(cron, days + 1);	/* parse has proved that there is one */
+		days = next_day(cron, days + 1); /* parse has proved that there is one */
 		minute = next_minute(cron, 0);
 	}
 	return days * usecs_per_day + minute * USECS_PER_MINUTE;

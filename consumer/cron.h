@@ -24,13 +24,13 @@
 
 typedef struct PgtCron
 {
-	uint64_t	minutes;		/* bit n: minute n */
-	uint32_t	hours;
-	uint32_t	days;			/* bits 1-31 */
-	uint32_t	months;			/* bits 1-12 */
-	uint32_t	weekdays;		/* bits 0-6, Sunday first */
-	bool		any_day;		/* day of month began with "*" */
-	bool		any_weekday;	/* day of week began with "*" */
+	uint64_t minutes; /* bit n: minute n */
+	uint32_t hours;
+	uint32_t days;     /* bits 1-31 */
+	uint32_t months;   /* bits 1-12 */
+	uint32_t weekdays; /* bits 0-6, Sunday first */
+	bool any_day;      /* day of month began with "*" */
+	bool any_weekday;  /* day of week began with "*" */
 } PgtCron;
 
 /* False and a message (without a trailing period, as an errdetail would start) when `text` is no cron expression. */
@@ -39,4 +39,4 @@ extern bool pgt_cron_parse(const char *text, PgtCron *cron, char *err, size_t er
 /* The first minute after `after` (microseconds since 1970, UTC) that the expression names; strictly later than `after`. */
 extern int64_t pgt_cron_next(const PgtCron *cron, int64_t after);
 
-#endif							/* PGT_CRON_H */
+#endif /* PGT_CRON_H */

@@ -12,33 +12,33 @@
 typedef struct Components
 {
 	const PgtAdjacency *g;
-	int		   *component;		/* result: numbered so that what a vertex points to has no higher number */
-	int			ncomponents;
-	int		   *index;			/* Tarjan's visit numbers, 0 = not yet */
-	int		   *low;
-	int		   *stack;
-	int			depth;
-	int			next;
+	int *component; /* result: numbered so that what a vertex points to has no higher number */
+	int ncomponents;
+	int *index; /* Tarjan's visit numbers, 0 = not yet */
+	int *low;
+	int *stack;
+	int depth;
+	int next;
 } Components;
 
 /* Work space of the search for diamonds.  Vertices: nodes 0 … n-1, then tables. */
 typedef struct Diamonds
 {
-	PgtDag	   *dag;
-	const int  *rank;			/* of nodes */
-	int		   *parent;			/* union-find over nodes: the units */
-	int		   *stamp;			/* vertex belongs to the search of node stamp - 1 */
-	int		   *children;		/* paths that leave the vertex towards the top */
-	int		   *ipdom;			/* nearest vertex that all its paths to the top meet */
-	bool	   *inside;			/* fork or member of a diamond */
-	int		   *above;			/* the vertices of this search, the top first */
-	int			nabove;
+	PgtDag *dag;
+	const int *rank; /* of nodes */
+	int *parent;     /* union-find over nodes: the units */
+	int *stamp;      /* vertex belongs to the search of node stamp - 1 */
+	int *children;   /* paths that leave the vertex towards the top */
+	int *ipdom;      /* nearest vertex that all its paths to the top meet */
+	bool *inside;    /* fork or member of a diamond */
+	int *above;      /* the vertices of this search, the top first */
+	int nabove;
 } Diamonds;
 
 static void *
 must_alloc(size_t n, size_t size)
 {
-	void	   *p = calloc(n > 0 ? n : 1, size);
+	void *p = calloc(n > 0 ? n : 1, size);
 
 	if (p == NULL)
 		abort();
@@ -50,23 +50,23 @@ must_alloc(size_t n, size_t size)
 static int
 compare_uint32(const void *a, const void *b)
 {
-	uint32_t	x = *(const uint32_t *) a;
-	uint32_t	y = *(const uint32_t *) b;
+	uint32_t x = *(const uint32_t *) a;
+	uint32_t y = *(const uint32_t *) b;
 
 	return x < y ? -1 : x > y;
 }
 
 typedef struct IdIndex
 {
-	int64_t		id;
-	int			node;
+	int64_t id;
+	int node;
 } IdIndex;
 
 static int
 compare_id(const void *a, const void *b)
 {
-	int64_t		x = ((const IdIndex *) a)->id;
-	int64_t		y = ((const IdIndex *) b)->id;
+	int64_t x = ((const IdIndex *) a)->id;
+	int64_t y = ((const IdIndex *) b)->id;
 
 	return x < y ? -1 : x > y;
 }
@@ -82,8 +82,8 @@ pgt_dag_find_table(const PgtDag *dag, uint32_t relid)
 static void
 collect_tables(PgtDag *dag, const PgtDagNode *nodes)
 {
-	int			total = 0;
-	int			n = 0;
+	int total = 0;
+	int n = 0;
 
 	for (int i = 0; i < dag->nnodes; i++)
 		total += nodes[i].ntables;
@@ -115,13 +115,13 @@ collect_tables(PgtDag *dag, const PgtDagNode *nodes)
 static void
 collect_upstreams(PgtDag *dag, const PgtDagNode *nodes)
 {
-	IdIndex    *ids = must_alloc((size_t) dag->nnodes, sizeof(IdIndex));
-	int			total = 0;
-	int			n = 0;
+	IdIndex *ids = must_alloc((size_t) dag->nnodes, sizeof(IdIndex));
+	int total = 0;
+	int n = 0;
 
 	for (int i = 0; i < dag->nnodes; i++)
 	{
-		ids[i] = (IdIndex) {.id = nodes[i].id,.node = i};
+		ids[i] = (IdIndex){.id = nodes[i].id, .node = i};
 		total += nodes[i].nupstreams;
 	}
 	qsort(ids, (size_t) dag->nnodes, sizeof(IdIndex), compare_id);
@@ -132,8 +132,8 @@ collect_upstreams(PgtDag *dag, const PgtDagNode *nodes)
 		dag->upstreams.start[i] = n;
 		for (int j = 0; j < nodes[i].nupstreams; j++)
 		{
-			IdIndex		key = {.id = nodes[i].upstreams[j]};
-			IdIndex    *found = bsearch(&key, ids, (size_t) dag->nnodes, sizeof(IdIndex), compare_id);
+			IdIndex key = {.id = nodes[i].upstreams[j]};
+			IdIndex *found = bsearch(&key, ids, (size_t) dag->nnodes, sizeof(IdIndex), compare_id);
 
 			if (found != NULL)
 				dag->upstreams.items[n++] = found->node;
@@ -147,8 +147,8 @@ static PgtAdjacency
 reversed(const PgtAdjacency *g, int n)
 {
 	PgtAdjacency r;
-	int			nedges = g->start[n];
-	int		   *fill = must_alloc((size_t) n, sizeof(int));
+	int nedges = g->start[n];
+	int *fill = must_alloc((size_t) n, sizeof(int));
 
 	r.start = must_alloc((size_t) n + 1, sizeof(int));
 	r.items = must_alloc((size_t) nedges, sizeof(int));
@@ -185,7 +185,7 @@ visit(Components *c, int v)
 	c->stack[c->depth++] = v;
 	for (int e = c->g->start[v]; e < c->g->start[v + 1]; e++)
 	{
-		int			w = c->g->items[e];
+		int w = c->g->items[e];
 
 		if (c->index[w] == 0)
 			visit(c, w);
@@ -194,7 +194,7 @@ visit(Components *c, int v)
 	}
 	if (c->low[v] == c->index[v])
 	{
-		int			w;
+		int w;
 
 		do
 		{
@@ -209,7 +209,7 @@ visit(Components *c, int v)
 static int
 components(const PgtAdjacency *g, int n, int *component)
 {
-	Components	c = {.g = g,.component = component};
+	Components c = {.g = g, .component = component};
 
 	c.index = must_alloc((size_t) n, sizeof(int));
 	c.low = must_alloc((size_t) n, sizeof(int));
@@ -229,10 +229,10 @@ components(const PgtAdjacency *g, int n, int *component)
 static void
 cut_cycles(PgtDag *dag)
 {
-	int			n = dag->nnodes;
-	int		   *component = must_alloc((size_t) n, sizeof(int));
-	int		   *size = must_alloc((size_t) n, sizeof(int));
-	int			kept = 0;
+	int n = dag->nnodes;
+	int *component = must_alloc((size_t) n, sizeof(int));
+	int *size = must_alloc((size_t) n, sizeof(int));
+	int kept = 0;
 
 	components(&dag->upstreams, n, component);
 	for (int v = 0; v < n; v++)
@@ -245,7 +245,7 @@ cut_cycles(PgtDag *dag)
 	}
 	for (int v = 0; v < n; v++)
 	{
-		int			from = dag->upstreams.start[v];
+		int from = dag->upstreams.start[v];
 
 		dag->upstreams.start[v] = kept;
 		for (int e = from; e < dag->upstreams.start[v + 1]; e++)
@@ -319,13 +319,13 @@ reach(Diamonds *d, int v, int top)
 	d->above[d->nabove++] = v;
 }
 
-static const int *sort_rank;	/* qsort takes no argument; single-threaded */
+static const int *sort_rank; /* qsort takes no argument; single-threaded */
 
 static int
 compare_rank_descending(const void *a, const void *b)
 {
-	int			x = sort_rank[*(const int *) a];
-	int			y = sort_rank[*(const int *) b];
+	int x = sort_rank[*(const int *) a];
+	int y = sort_rank[*(const int *) b];
 
 	return x > y ? -1 : x < y;
 }
@@ -340,7 +340,7 @@ collect_above(Diamonds *d, int top)
 	reach(d, top, top);
 	for (int i = 0; i < d->nabove; i++)
 	{
-		int			v = d->above[i];
+		int v = d->above[i];
 
 		for (int e = up->start[v]; e < up->start[v + 1]; e++)
 			reach(d, up->items[e], top);
@@ -360,7 +360,7 @@ walk_up(Diamonds *d, int v, int top)
 		add_path(d, up->items[e], v);
 	for (int e = tables->start[v]; e < tables->start[v + 1]; e++)
 	{
-		int			t = d->dag->nnodes + tables->items[e];
+		int t = d->dag->nnodes + tables->items[e];
 
 		if (d->stamp[t] != top + 1)
 		{
@@ -402,7 +402,7 @@ close_diamonds(Diamonds *d, int top)
 {
 	const PgtAdjacency *up = &d->dag->upstreams;
 	const PgtAdjacency *tables = &d->dag->node_tables;
-	int			nupstreams = up->start[top + 1] - up->start[top];
+	int nupstreams = up->start[top + 1] - up->start[top];
 
 	if (nupstreams == 0 || nupstreams + tables->start[top + 1] - tables->start[top] < 2)
 		return;
@@ -412,7 +412,7 @@ close_diamonds(Diamonds *d, int top)
 		walk_up(d, d->above[i], top);
 	for (int i = d->nabove - 1; i >= 0; i--)
 	{
-		int			v = d->above[i];
+		int v = d->above[i];
 
 		d->inside[v] = reads_inside(d, v, top);
 		if (d->inside[v])
@@ -423,8 +423,8 @@ close_diamonds(Diamonds *d, int top)
 static void
 close_all_diamonds(PgtDag *dag, const PgtDagNode *nodes, const int *rank, int *parent)
 {
-	size_t		nvertices = (size_t) dag->nnodes + (size_t) dag->ntables;
-	Diamonds	d = {.dag = dag,.rank = rank,.parent = parent};
+	size_t nvertices = (size_t) dag->nnodes + (size_t) dag->ntables;
+	Diamonds d = {.dag = dag, .rank = rank, .parent = parent};
 
 	d.stamp = must_alloc(nvertices, sizeof(int));
 	d.children = must_alloc(nvertices, sizeof(int));
@@ -446,10 +446,10 @@ close_all_diamonds(PgtDag *dag, const PgtDagNode *nodes, const int *rank, int *p
 static void
 join_refresh_groups(const PgtDagNode *nodes, int n, int *parent)
 {
-	IdIndex    *groups = must_alloc((size_t) n, sizeof(IdIndex));
+	IdIndex *groups = must_alloc((size_t) n, sizeof(IdIndex));
 
 	for (int v = 0; v < n; v++)
-		groups[v] = (IdIndex) {.id = nodes[v].refresh_group,.node = v};
+		groups[v] = (IdIndex){.id = nodes[v].refresh_group, .node = v};
 	qsort(groups, (size_t) n, sizeof(IdIndex), compare_id);
 	for (int i = 1; i < n; i++)
 	{
@@ -468,8 +468,8 @@ unit_graph(const PgtDag *dag, int *parent)
 	PgtAdjacency g;
 	PgtAdjacency by_root;
 	PgtAdjacency to_root;
-	int			n = dag->nnodes;
-	int			kept = 0;
+	int n = dag->nnodes;
+	int kept = 0;
 
 	to_root.start = must_alloc((size_t) n + 1, sizeof(int));
 	to_root.items = must_alloc((size_t) n, sizeof(int));
@@ -486,11 +486,11 @@ unit_graph(const PgtDag *dag, int *parent)
 		g.start[root] = kept;
 		for (int m = by_root.start[root]; m < by_root.start[root + 1]; m++)
 		{
-			int			v = by_root.items[m];
+			int v = by_root.items[m];
 
 			for (int e = dag->upstreams.start[v]; e < dag->upstreams.start[v + 1]; e++)
 			{
-				int			w = find_root(parent, dag->upstreams.items[e]);
+				int w = find_root(parent, dag->upstreams.items[e]);
 
 				if (w != root)
 					g.items[kept++] = w;
@@ -507,12 +507,12 @@ unit_graph(const PgtDag *dag, int *parent)
 static void
 number_units(PgtDag *dag, int *parent)
 {
-	int			n = dag->nnodes;
+	int n = dag->nnodes;
 	PgtAdjacency g = unit_graph(dag, parent);
-	int		   *component = must_alloc((size_t) n, sizeof(int));
-	int		   *number = must_alloc((size_t) n, sizeof(int));
-	bool	   *used = must_alloc((size_t) n, sizeof(bool));
-	int			ncomponents = components(&g, n, component);
+	int *component = must_alloc((size_t) n, sizeof(int));
+	int *number = must_alloc((size_t) n, sizeof(int));
+	bool *used = must_alloc((size_t) n, sizeof(bool));
+	int ncomponents = components(&g, n, component);
 
 	for (int v = 0; v < n; v++)
 		used[component[find_root(parent, v)]] = true;
@@ -529,9 +529,9 @@ number_units(PgtDag *dag, int *parent)
 static void
 order_nodes(PgtDag *dag, const int *rank)
 {
-	int			n = dag->nnodes;
-	int		   *by_rank = must_alloc((size_t) n, sizeof(int));
-	int		   *fill = must_alloc((size_t) dag->nunits, sizeof(int));
+	int n = dag->nnodes;
+	int *by_rank = must_alloc((size_t) n, sizeof(int));
+	int *fill = must_alloc((size_t) dag->nunits, sizeof(int));
 
 	dag->members.start = must_alloc((size_t) dag->nunits + 1, sizeof(int));
 	dag->members.items = dag->order;
@@ -554,9 +554,9 @@ order_nodes(PgtDag *dag, const int *rank)
 PgtDag *
 pgt_dag_build(const PgtDagNode *nodes, int nnodes)
 {
-	PgtDag	   *dag = must_alloc(1, sizeof(PgtDag));
-	int		   *rank = must_alloc((size_t) nnodes, sizeof(int));
-	int		   *parent = must_alloc((size_t) nnodes, sizeof(int));
+	PgtDag *dag = must_alloc(1, sizeof(PgtDag));
+	int *rank = must_alloc((size_t) nnodes, sizeof(int));
+	int *parent = must_alloc((size_t) nnodes, sizeof(int));
 
 	dag->nnodes = nnodes;
 	dag->order = must_alloc((size_t) nnodes, sizeof(int));
@@ -601,14 +601,14 @@ pgt_dag_effective_periods(const PgtDag *dag, int64_t *periods, int64_t fallback)
 {
 	for (int i = dag->nnodes - 1; i >= 0; i--)
 	{
-		int			v = dag->order[i];
-		int64_t		shortest = -1;
+		int v = dag->order[i];
+		int64_t shortest = -1;
 
 		if (periods[v] >= 0)
 			continue;
 		for (int e = dag->readers.start[v]; e < dag->readers.start[v + 1]; e++)
 		{
-			int64_t		period = periods[dag->readers.items[e]];
+			int64_t period = periods[dag->readers.items[e]];
 
 			if (shortest < 0 || period < shortest)
 				shortest = period;

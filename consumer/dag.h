@@ -19,35 +19,35 @@
 
 typedef struct PgtDagNode
 {
-	int64_t		id;				/* unique */
-	const uint32_t *tables;		/* table sources, sorted */
-	int			ntables;
-	const int64_t *upstreams;	/* ST sources; ids that are no node are ignored */
-	int			nupstreams;
-	bool		atomic;			/* wants its diamonds closed */
-	int64_t		refresh_group;	/* 0: none */
+	int64_t id;             /* unique */
+	const uint32_t *tables; /* table sources, sorted */
+	int ntables;
+	const int64_t *upstreams; /* ST sources; ids that are no node are ignored */
+	int nupstreams;
+	bool atomic;           /* wants its diamonds closed */
+	int64_t refresh_group; /* 0: none */
 } PgtDagNode;
 
 /* Lists of lists: those of `i` are items[start[i]] … items[start[i + 1] - 1]. */
 typedef struct PgtAdjacency
 {
-	int		   *start;
-	int		   *items;
+	int *start;
+	int *items;
 } PgtAdjacency;
 
 typedef struct PgtDag
 {
-	int			nnodes;
-	int			ntables;
-	int			nunits;
-	uint32_t   *tables;			/* every table source once, sorted */
-	PgtAdjacency node_tables;	/* node -> indexes into tables */
-	PgtAdjacency upstreams;		/* node -> nodes it reads */
-	PgtAdjacency readers;		/* node -> nodes that read it */
-	PgtAdjacency members;		/* unit -> its nodes, upstream first */
-	int		   *order;			/* all nodes: upstream first, the members of a unit next to each other */
-	int		   *unit;			/* node -> unit; units are numbered upstream first */
-	bool	   *cyclic;			/* node reads itself, perhaps through others; its edges are left out of the graph */
+	int nnodes;
+	int ntables;
+	int nunits;
+	uint32_t *tables;         /* every table source once, sorted */
+	PgtAdjacency node_tables; /* node -> indexes into tables */
+	PgtAdjacency upstreams;   /* node -> nodes it reads */
+	PgtAdjacency readers;     /* node -> nodes that read it */
+	PgtAdjacency members;     /* unit -> its nodes, upstream first */
+	int *order;               /* all nodes: upstream first, the members of a unit next to each other */
+	int *unit;                /* node -> unit; units are numbered upstream first */
+	bool *cyclic;             /* node reads itself, perhaps through others; its edges are left out of the graph */
 } PgtDag;
 
 /* Never NULL.  Node numbers are positions in `nodes`, which is not referenced afterwards. */
@@ -55,7 +55,7 @@ extern PgtDag *pgt_dag_build(const PgtDagNode *nodes, int nnodes);
 extern void pgt_dag_free(PgtDag *dag);
 
 /* Position of a table in dag->tables, or -1. */
-extern int	pgt_dag_find_table(const PgtDag *dag, uint32_t relid);
+extern int pgt_dag_find_table(const PgtDag *dag, uint32_t relid);
 
 /*
  * Replace the -1 of every calculated node by the shortest period of the nodes that read it, or by `fallback` when none does.
@@ -63,4 +63,4 @@ extern int	pgt_dag_find_table(const PgtDag *dag, uint32_t relid);
  */
 extern void pgt_dag_effective_periods(const PgtDag *dag, int64_t *periods, int64_t fallback);
 
-#endif							/* PGT_DAG_H */
+#endif /* PGT_DAG_H */

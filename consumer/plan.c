@@ -12,19 +12,19 @@
 
 /* The settings exist in a session only once the library is loaded: some C function must have been called before. */
 const char *const pgt_plan_sql =
-"SELECT p.*, (extract(epoch FROM p.last_refresh_at) * 1000000)::bigint AS last_refresh_us,"
-" (extract(epoch FROM nullif(p.next_crossing, 'infinity')) * 1000000)::bigint AS next_crossing_us, s.*"
-" FROM (SELECT current_setting('pg_trickle.enabled', true) AS enabled,"
-"  current_setting('pg_trickle.default_schedule_seconds', true) AS default_schedule,"
-"  current_setting('pg_trickle.max_poll_interval_ms', true) AS poll_interval,"
-"  current_setting('pg_trickle.max_concurrent_refreshes', true) AS max_jobs,"
-"  current_setting('pg_trickle.barrier_timeout', true) AS barrier_timeout) s"
-" LEFT JOIN pgtrickle._consumer_plan() p ON true";
+	"SELECT p.*, (extract(epoch FROM p.last_refresh_at) * 1000000)::bigint AS last_refresh_us,"
+	" (extract(epoch FROM nullif(p.next_crossing, 'infinity')) * 1000000)::bigint AS next_crossing_us, s.*"
+	" FROM (SELECT current_setting('pg_trickle.enabled', true) AS enabled,"
+	"  current_setting('pg_trickle.default_schedule_seconds', true) AS default_schedule,"
+	"  current_setting('pg_trickle.max_poll_interval_ms', true) AS poll_interval,"
+	"  current_setting('pg_trickle.max_concurrent_refreshes', true) AS max_jobs,"
+	"  current_setting('pg_trickle.barrier_timeout', true) AS barrier_timeout) s"
+	" LEFT JOIN pgtrickle._consumer_plan() p ON true";
 
 static void *
 must_alloc(size_t n, size_t size)
 {
-	void	   *p = calloc(n > 0 ? n : 1, size);
+	void *p = calloc(n > 0 ? n : 1, size);
 
 	if (p == NULL)
 		abort();
@@ -34,7 +34,7 @@ must_alloc(size_t n, size_t size)
 static char *
 must_copy(const char *text)
 {
-	char	   *copy = strdup(text);
+	char *copy = strdup(text);
 
 	if (copy == NULL)
 		abort();
@@ -47,7 +47,7 @@ must_copy(const char *text)
 static const char *
 field(const PGresult *res, int row, const char *column)
 {
-	int			c = PQfnumber(res, column);
+	int c = PQfnumber(res, column);
 
 	return c < 0 || PQgetisnull(res, row, c) ? NULL : PQgetvalue(res, row, c);
 }
@@ -72,13 +72,13 @@ number(const PGresult *res, int row, const char *column)
 static int64_t *
 numbers(const char *text, int *n)
 {
-	int64_t    *values = must_alloc(text ? strlen(text) / 2 + 1 : 1, sizeof(int64_t));
+	int64_t *values = must_alloc(text ? strlen(text) / 2 + 1 : 1, sizeof(int64_t));
 	const char *p = text ? text : "{}";
 
 	*n = 0;
 	while (*p == '{' || *p == ',')
 	{
-		char	   *end;
+		char *end;
 
 		p++;
 		values[*n] = strtoll(p, &end, 10);
@@ -95,9 +95,9 @@ static int64_t
 setting_us(const char *text, int64_t unit_us, int64_t fallback)
 {
 	PgtSchedule s;
-	char		err[128];
-	char	   *end;
-	double		value;
+	char err[128];
+	char *end;
+	double value;
 
 	if (text == NULL || *text == '\0')
 		return fallback;
@@ -114,8 +114,8 @@ setting_us(const char *text, int64_t unit_us, int64_t fallback)
 static int
 compare_uint32(const void *a, const void *b)
 {
-	uint32_t	x = *(const uint32_t *) a;
-	uint32_t	y = *(const uint32_t *) b;
+	uint32_t x = *(const uint32_t *) a;
+	uint32_t y = *(const uint32_t *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -123,8 +123,8 @@ compare_uint32(const void *a, const void *b)
 static int
 compare_st(const void *a, const void *b)
 {
-	int64_t		x = ((const PgtPlanSt *) a)->id;
-	int64_t		y = ((const PgtPlanSt *) b)->id;
+	int64_t x = ((const PgtPlanSt *) a)->id;
+	int64_t y = ((const PgtPlanSt *) b)->id;
 
 	return x < y ? -1 : x > y;
 }
@@ -132,7 +132,7 @@ compare_st(const void *a, const void *b)
 static void
 read_sources(const PGresult *res, int row, PgtPlanSt *st)
 {
-	int64_t    *oids = numbers(field(res, row, "source_relids"), &st->ntables);
+	int64_t *oids = numbers(field(res, row, "source_relids"), &st->ntables);
 
 	st->tables = must_alloc((size_t) st->ntables, sizeof(uint32_t));
 	for (int i = 0; i < st->ntables; i++)
@@ -145,8 +145,8 @@ read_sources(const PGresult *res, int row, PgtPlanSt *st)
 static char *
 joined_name(const char *schema, const char *name)
 {
-	size_t		len = strlen(schema) + strlen(name) + 2;
-	char	   *joined = must_alloc(len, 1);
+	size_t len = strlen(schema) + strlen(name) + 2;
+	char *joined = must_alloc(len, 1);
 
 	snprintf(joined, len, "%s.%s", schema, name);
 	return joined;
@@ -187,7 +187,7 @@ read_st(const PGresult *res, int row, PgtPlanSt *st)
 static void
 read_settings(const PGresult *res, PgtPlan *plan)
 {
-	bool		any = PQntuples(res) > 0;
+	bool any = PQntuples(res) > 0;
 	const char *enabled = any ? field(res, 0, "enabled") : NULL;
 
 	plan->enabled = enabled == NULL || strcmp(enabled, "off") != 0;
@@ -201,8 +201,8 @@ PgtPlan *
 pgt_plan_read(const PGresult *res, PgtErr *err)
 {
 	static const char *const required[] = {"pgt_id", "schema_name", "st_name", "schedule", "status", "is_populated", "needs_reinit",
-		"tier", "fuse_state", "diamond_consistency", "last_refresh_at", "source_relids", "upstream_ids", "first_load_large"};
-	PgtPlan    *plan;
+										   "tier", "fuse_state", "diamond_consistency", "last_refresh_at", "source_relids", "upstream_ids", "first_load_large"};
+	PgtPlan *plan;
 
 	for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++)
 	{
@@ -245,8 +245,8 @@ pgt_plan_free(PgtPlan *plan)
 int
 pgt_plan_find(const PgtPlan *plan, int64_t id)
 {
-	PgtPlanSt	key = {.id = id};
-	PgtPlanSt  *found = bsearch(&key, plan->sts, (size_t) plan->n, sizeof(PgtPlanSt), compare_st);
+	PgtPlanSt key = {.id = id};
+	PgtPlanSt *found = bsearch(&key, plan->sts, (size_t) plan->n, sizeof(PgtPlanSt), compare_st);
 
 	return found ? (int) (found - plan->sts) : -1;
 }
@@ -269,6 +269,6 @@ bool
 pgt_plan_same_sources(const PgtPlanSt *a, const PgtPlanSt *b)
 {
 	return a->ntables == b->ntables && a->nupstreams == b->nupstreams &&
-		memcmp(a->tables, b->tables, sizeof(uint32_t) * (size_t) a->ntables) == 0 &&
-		memcmp(a->upstreams, b->upstreams, sizeof(int64_t) * (size_t) a->nupstreams) == 0;
+		   memcmp(a->tables, b->tables, sizeof(uint32_t) * (size_t) a->ntables) == 0 &&
+		   memcmp(a->upstreams, b->upstreams, sizeof(int64_t) * (size_t) a->nupstreams) == 0;
 }

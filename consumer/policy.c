@@ -8,11 +8,11 @@
 
 #include <string.h>
 
-#define LEFTOVER_FIRST INT64_C(5000)	/* what S1 could not see yet is usually a matter of milliseconds, */
-#define LEFTOVER_MAX INT64_C(1000000)	/* but a commit may wait for a synchronous standby */
+#define LEFTOVER_FIRST INT64_C(5000)  /* what S1 could not see yet is usually a matter of milliseconds, */
+#define LEFTOVER_MAX INT64_C(1000000) /* but a commit may wait for a synchronous standby */
 #define CROSSING_AGAIN INT64_C(100000)
-#define QUICK_MS 20.0			/* units whose last refresh was quicker may share a transaction */
-#define MAX_MEMBERS 16			/* of a job, unless one unit is larger */
+#define QUICK_MS 20.0  /* units whose last refresh was quicker may share a transaction */
+#define MAX_MEMBERS 16 /* of a job, unless one unit is larger */
 
 #define FOR_EACH(e, adjacency, v) for (int e = (adjacency).start[v]; e < (adjacency).start[(v) + 1]; e++)
 
@@ -33,7 +33,7 @@ is_held(const PgtPolicy *p, int v)
 		return true;
 	FOR_EACH(e, dag->upstreams, v)
 	{
-		int			u = dag->upstreams.items[e];
+		int u = dag->upstreams.items[e];
 
 		if (dag->unit[u] == dag->unit[v] && (p->flags[u] & PGT_ST_HELD))
 			return true;
@@ -64,7 +64,7 @@ is_pending(const PgtPolicy *p, int v)
 	}
 	FOR_EACH(e, dag->upstreams, v)
 	{
-		int			u = dag->upstreams.items[e];
+		int u = dag->upstreams.items[e];
 
 		if (is_calculated(&p->sts[u]) && (p->flags[u] & (PGT_ST_PENDING | PGT_ST_HELD)) == PGT_ST_PENDING)
 			return true;
@@ -99,7 +99,7 @@ reader_is_due(const PgtPolicy *p, int v)
 {
 	FOR_EACH(e, p->dag->readers, v)
 	{
-		int			r = p->dag->readers.items[e];
+		int r = p->dag->readers.items[e];
 
 		if ((p->flags[r] & PGT_ST_DUE) && p->sts[r].retry_at <= p->now)
 			return true;
@@ -112,11 +112,11 @@ static void
 note_pending(PgtPolicy *p, int unit)
 {
 	const PgtDag *dag = p->dag;
-	bool		any = false;
+	bool any = false;
 
 	FOR_EACH(e, dag->members, unit)
 	{
-		int			v = dag->members.items[e];
+		int v = dag->members.items[e];
 
 		p->flags[v] = is_held(p, v) ? PGT_ST_HELD : 0;
 		any = any || (p->flags[v] == 0 && is_pending(p, v));
@@ -124,7 +124,7 @@ note_pending(PgtPolicy *p, int unit)
 	FOR_EACH(e, dag->members, unit)
 	{
 		PgtPolicySt *st = &p->sts[dag->members.items[e]];
-		uint8_t    *flags = &p->flags[dag->members.items[e]];
+		uint8_t *flags = &p->flags[dag->members.items[e]];
 
 		if (any && *flags == 0)
 		{
@@ -141,8 +141,8 @@ static int64_t
 note_due(PgtPolicy *p, int v)
 {
 	PgtPolicySt *st = &p->sts[v];
-	int64_t		due = due_time(p, v);
-	int64_t		when;
+	int64_t due = due_time(p, v);
+	int64_t when;
 
 	if (p->flags[v] & PGT_ST_HELD)
 		return PGT_NEVER;
@@ -167,7 +167,7 @@ is_slow(const PgtPolicy *p, int unit)
 {
 	FOR_EACH(e, p->dag->members, unit)
 	{
-		int			v = p->dag->members.items[e];
+		int v = p->dag->members.items[e];
 
 		if (p->sts[v].slowest && !(p->flags[v] & PGT_ST_HELD))
 			return true;
@@ -193,11 +193,11 @@ all_due(const PgtPolicy *p, int unit)
 static void
 let_rest(PgtPolicy *p, int unit)
 {
-	bool		rests = is_slow(p, unit) && !all_due(p, unit);
+	bool rests = is_slow(p, unit) && !all_due(p, unit);
 
 	FOR_EACH(e, p->dag->members, unit)
 	{
-		int			v = p->dag->members.items[e];
+		int v = p->dag->members.items[e];
 
 		rests = rests || (!(p->flags[v] & PGT_ST_HELD) && p->sts[v].retry_at > p->now);
 	}
@@ -211,14 +211,14 @@ let_rest(PgtPolicy *p, int unit)
 int64_t
 pgt_policy_tick(PgtPolicy *p)
 {
-	int			n = p->dag->nnodes;
-	int64_t		wake = PGT_NEVER;
+	int n = p->dag->nnodes;
+	int64_t wake = PGT_NEVER;
 
 	for (int u = 0; u < p->dag->nunits; u++)
 		note_pending(p, u);
 	for (int i = n - 1; i >= 0; i--)
 	{
-		int64_t		when = note_due(p, p->dag->order[i]);
+		int64_t when = note_due(p, p->dag->order[i]);
 
 		if (when < wake)
 			wake = when;
@@ -233,9 +233,9 @@ pgt_policy_tick(PgtPolicy *p)
 /* One job under construction. */
 typedef struct JobBuilder
 {
-	PgtPolicy  *p;
-	int			n;
-	int			max;
+	PgtPolicy *p;
+	int n;
+	int max;
 } JobBuilder;
 
 /* Membership is a flag beside the others while a job is built. */
@@ -273,7 +273,7 @@ waits_for_upstream(const JobBuilder *b, int node)
 
 	FOR_EACH(e, dag->upstreams, node)
 	{
-		int			u = dag->upstreams.items[e];
+		int u = dag->upstreams.items[e];
 
 		if (dag->unit[u] == dag->unit[node] || in_job(b, u))
 			continue;
@@ -291,12 +291,12 @@ static int64_t
 unit_since(const JobBuilder *b, int unit, uint8_t flag, bool background)
 {
 	const PgtPolicy *p = b->p;
-	int64_t		since = PGT_NEVER;
-	bool		large = false;
+	int64_t since = PGT_NEVER;
+	bool large = false;
 
 	FOR_EACH(e, p->dag->members, unit)
 	{
-		int			v = p->dag->members.items[e];
+		int v = p->dag->members.items[e];
 
 		if ((p->flags[v] & flag) && p->sts[v].pending_since < since)
 			since = p->sts[v].pending_since;
@@ -305,7 +305,7 @@ unit_since(const JobBuilder *b, int unit, uint8_t flag, bool background)
 		return PGT_NEVER;
 	FOR_EACH(e, p->dag->members, unit)
 	{
-		int			v = p->dag->members.items[e];
+		int v = p->dag->members.items[e];
 		const PgtPolicySt *st = &p->sts[v];
 
 		if (st->running)
@@ -330,7 +330,7 @@ add_unit(JobBuilder *b, int unit)
 {
 	FOR_EACH(e, b->p->dag->members, unit)
 	{
-		int			v = b->p->dag->members.items[e];
+		int v = b->p->dag->members.items[e];
 
 		if (b->p->flags[v] & PGT_ST_HELD)
 			continue;
@@ -346,7 +346,7 @@ reads_job(const JobBuilder *b, int unit)
 
 	FOR_EACH(m, dag->members, unit)
 	{
-		int			v = dag->members.items[m];
+		int v = dag->members.items[m];
 
 		FOR_EACH(e, dag->upstreams, v)
 		{
@@ -401,13 +401,13 @@ add_quick_units(JobBuilder *b, int share)
 static int
 pick_unit(const JobBuilder *b, bool background, int *nready)
 {
-	int64_t		oldest = PGT_NEVER;
-	int			best = -1;
+	int64_t oldest = PGT_NEVER;
+	int best = -1;
 
 	*nready = 0;
 	for (int u = 0; u < b->p->dag->nunits; u++)
 	{
-		int64_t		since = unit_since(b, u, PGT_ST_WANTED, background);
+		int64_t since = unit_since(b, u, PGT_ST_WANTED, background);
 
 		if (since == PGT_NEVER)
 			continue;
@@ -426,11 +426,11 @@ static void
 list_job(const JobBuilder *b, int *nodes)
 {
 	const PgtDag *dag = b->p->dag;
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < dag->nnodes && n < b->n; i++)
 	{
-		int			v = dag->order[i];
+		int v = dag->order[i];
 
 		if (!in_job(b, v))
 			continue;
@@ -442,9 +442,9 @@ list_job(const JobBuilder *b, int *nodes)
 int
 pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes)
 {
-	JobBuilder	b = {.p = p,.max = MAX_MEMBERS};
-	int			nready;
-	int			unit = pick_unit(&b, background, &nready);
+	JobBuilder b = {.p = p, .max = MAX_MEMBERS};
+	int nready;
+	int unit = pick_unit(&b, background, &nready);
 
 	if (unit < 0)
 		return 0;
@@ -501,7 +501,7 @@ pgt_policy_succeeded(PgtPolicy *p, int node, const PgtRefreshed *r, const bool *
 		return;
 	FOR_EACH(e, p->dag->readers, node)
 	{
-		int			reader = p->dag->readers.items[e];
+		int reader = p->dag->readers.items[e];
 
 		if (!in_job_flags[reader])
 			p->sts[reader].upstream_changed = true;
@@ -516,7 +516,7 @@ pgt_policy_failed(PgtPolicy *p, int node, int64_t delay, bool counts)
 	st->running = false;
 	st->fresh = true;
 	st->retry_at = p->now + delay;
-	st->due = p->now;			/* the schedule had come: the delay alone decides */
+	st->due = p->now; /* the schedule had come: the delay alone decides */
 	if (counts)
 		st->failures++;
 }
@@ -551,7 +551,7 @@ pgt_policy_clock_jumped(PgtPolicy *p, int64_t by)
 int64_t
 pgt_backoff(int failures, int64_t base, int64_t cap, uint32_t random)
 {
-	int64_t		delay = base;
+	int64_t delay = base;
 
 	for (int i = 1; i < failures && delay < cap; i++)
 		delay *= 2;
@@ -566,8 +566,8 @@ pgt_tier_factor(const char *tier)
 	static const struct
 	{
 		const char *name;
-		int			factor;
-	}			tiers[] = {{"hot", 1}, {"warm", 2}, {"cold", 10}};
+		int factor;
+	} tiers[] = {{"hot", 1}, {"warm", 2}, {"cold", 10}};
 
 	for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++)
 	{

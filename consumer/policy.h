@@ -23,43 +23,46 @@ typedef struct PgtPolicySt
 {
 	/* from the plan */
 	PgtSchedule schedule;
-	int			factor;			/* tier: how much longer than the schedule says */
-	bool		enabled;
-	bool		populated;
-	bool		needs_reinit;
-	bool		large;			/* its first load runs in the background, alone */
-	bool		clocked;		/* time alone may change it: pending whenever due */
-	int64_t		crossing;		/* time alone changes nothing before; 0 = it never does */
-	bool		slowest;		/* its diamond waits until all members are due */
+	int factor; /* tier: how much longer than the schedule says */
+	bool enabled;
+	bool populated;
+	bool needs_reinit;
+	bool large;       /* its first load runs in the background, alone */
+	bool clocked;     /* time alone may change it: pending whenever due */
+	int64_t crossing; /* time alone changes nothing before; 0 = it never does */
+	bool slowest;     /* its diamond waits until all members are due */
 	/* since the daemon started */
-	bool		fresh;			/* not looked at, or the last refresh failed */
-	bool		leftover;
-	bool		upstream_changed;
-	bool		running;
-	int			failures;		/* in a row */
-	int			barren;			/* refreshes in a row that changed nothing and left something over */
-	uint64_t	barrier;		/* X of the last refresh */
-	int64_t		last_start;
-	int64_t		due;
-	int64_t		retry_at;		/* backing off until then */
-	int64_t		pending_since;	/* continuous: when it was first seen pending; 0 = it is not */
-	double		cost_ms;		/* of the last refresh; < 0: unknown */
+	bool fresh; /* not looked at, or the last refresh failed */
+	bool leftover;
+	bool upstream_changed;
+	bool running;
+	int failures;     /* in a row */
+	int barren;       /* refreshes in a row that changed nothing and left something over */
+	uint64_t barrier; /* X of the last refresh */
+	int64_t last_start;
+	int64_t due;
+	int64_t retry_at;      /* backing off until then */
+	int64_t pending_since; /* continuous: when it was first seen pending; 0 = it is not */
+	double cost_ms;        /* of the last refresh; < 0: unknown */
 } PgtPolicySt;
 
 enum
 {
-	PGT_ST_PENDING = 1, PGT_ST_DUE = 2, PGT_ST_HELD = 4, PGT_ST_WANTED = 8
+	PGT_ST_PENDING = 1,
+	PGT_ST_DUE = 2,
+	PGT_ST_HELD = 4,
+	PGT_ST_WANTED = 8
 };
 
 typedef struct PgtPolicy
 {
 	const PgtDag *dag;
-	PgtPolicySt *sts;			/* one per node */
-	const uint64_t *table_lsn;	/* one per dag table: end of the last commit that touched it */
-	uint8_t    *flags;			/* one per node: result of the tick */
-	int64_t		now;
-	int64_t		fallback_us;	/* period of `calculated` without readers */
-	int64_t		coalesce_us;	/* continuous: wait so long for more of the same burst */
+	PgtPolicySt *sts;          /* one per node */
+	const uint64_t *table_lsn; /* one per dag table: end of the last commit that touched it */
+	uint8_t *flags;            /* one per node: result of the tick */
+	int64_t now;
+	int64_t fallback_us; /* period of `calculated` without readers */
+	int64_t coalesce_us; /* continuous: wait so long for more of the same burst */
 } PgtPolicy;
 
 /* Sets flags; returns when to look again if nothing happens until then, PGT_NEVER if there is no such time. */
@@ -69,18 +72,18 @@ extern int64_t pgt_policy_tick(PgtPolicy *p);
  * The next job: nodes in the order to refresh them in, or 0.  `idle` workers are free: when more units wait, quick ones share a job.
  * `background`: a large first load, which is alone in its job, or only such ones otherwise.  The caller starts the job, then asks again.
  */
-extern int	pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes);
+extern int pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes);
 
 extern void pgt_policy_started(PgtPolicy *p, int node);
 
 /* The refresh committed.  `in_job`: one flag per node, readers that were refreshed after it in the same transaction. */
 typedef struct PgtRefreshed
 {
-	uint64_t	barrier;
-	bool		changed;		/* rows of the ST changed */
-	bool		leftover;
-	int64_t		crossing;
-	double		cost_ms;
+	uint64_t barrier;
+	bool changed; /* rows of the ST changed */
+	bool leftover;
+	int64_t crossing;
+	double cost_ms;
 } PgtRefreshed;
 
 extern void pgt_policy_succeeded(PgtPolicy *p, int node, const PgtRefreshed *r, const bool *in_job);
@@ -98,6 +101,6 @@ extern void pgt_policy_clock_jumped(PgtPolicy *p, int64_t by);
 extern int64_t pgt_backoff(int failures, int64_t base, int64_t cap, uint32_t random);
 
 /* 1, 2, 10; 0 for frozen and for names unknown here. */
-extern int	pgt_tier_factor(const char *tier);
+extern int pgt_tier_factor(const char *tier);
 
-#endif							/* PGT_POLICY_H */
+#endif /* PGT_POLICY_H */

@@ -8,15 +8,15 @@
 #include <string.h>
 #include <strings.h>
 
-#define MICRO INT64_C(1000000)	/* numbers are read in millionths, so "0.5s" needs no floating point */
+#define MICRO INT64_C(1000000) /* numbers are read in millionths, so "0.5s" needs no floating point */
 #define BLANKS " \t\r\n"
 
 /* Largest first: a duration names them in this order. */
 static const struct
 {
-	const char *names;			/* separated by blanks */
-	int64_t		ms;
-}			units[] = {
+	const char *names; /* separated by blanks */
+	int64_t ms;
+} units[] = {
 	{"w week weeks", INT64_C(7) * 24 * 3600 * 1000},
 	{"d day days", INT64_C(24) * 3600 * 1000},
 	{"h hr hrs hour hours", 3600 * 1000},
@@ -33,17 +33,17 @@ static const struct
 typedef struct DurationParser
 {
 	const char *p;
-	int64_t		total;			/* millionths of milliseconds */
-	int			last_unit;		/* -1 before the first */
-	char	   *err;
-	size_t		errlen;
+	int64_t total; /* millionths of milliseconds */
+	int last_unit; /* -1 before the first */
+	char *err;
+	size_t errlen;
 } DurationParser;
 
 typedef struct Number
 {
-	int64_t		whole;
-	int64_t		micro;			/* fraction in millionths */
-	int			digits;			/* of the whole part */
+	int64_t whole;
+	int64_t micro; /* fraction in millionths */
+	int digits;    /* of the whole part */
 } Number;
 
 static bool
@@ -60,7 +60,7 @@ find_unit(const char *word, size_t len)
 	{
 		for (const char *name = units[i].names; *name != '\0';)
 		{
-			size_t		n = strcspn(name, " ");
+			size_t n = strcspn(name, " ");
 
 			if (n == len && strncasecmp(name, word, len) == 0)
 				return i;
@@ -86,7 +86,7 @@ is_month_or_year(const char *word, size_t len)
 static bool
 read_fraction(DurationParser *d, Number *n)
 {
-	int64_t		scale = MICRO / 10;
+	int64_t scale = MICRO / 10;
 
 	n->micro = 0;
 	if (*d->p != '.')
@@ -146,7 +146,7 @@ add(DurationParser *d, const Number *n, int unit)
 static bool
 read_sixtieth(DurationParser *d, Number *n)
 {
-	d->p++;						/* the colon */
+	d->p++; /* the colon */
 	if (!read_whole(d, n))
 		return false;
 	if (n->digits == 2 && n->whole < 60)
@@ -159,8 +159,8 @@ read_sixtieth(DurationParser *d, Number *n)
 static bool
 read_clock(DurationParser *d, const Number *hours)
 {
-	Number		minutes = {0};
-	Number		seconds = {0};
+	Number minutes = {0};
+	Number seconds = {0};
 
 	if (hours->digits > 4)
 		return too_long(d);
@@ -185,8 +185,8 @@ read_clock(DurationParser *d, const Number *hours)
 static bool
 read_unit(DurationParser *d, const Number *n)
 {
-	size_t		len = 0;
-	int			unit;
+	size_t len = 0;
+	int unit;
 
 	d->p += strspn(d->p, BLANKS);
 	while (isalpha((unsigned char) d->p[len]))
@@ -219,7 +219,7 @@ parse_duration(DurationParser *d, int64_t *ms)
 {
 	do
 	{
-		Number		n = {0};
+		Number n = {0};
 
 		if (!read_whole(d, &n))
 			return false;
@@ -248,8 +248,8 @@ parse_duration(DurationParser *d, int64_t *ms)
 static bool
 looks_like_cron(const char *text)
 {
-	size_t		len = strcspn(text, BLANKS);
-	size_t		digits = strspn(text, "0123456789");
+	size_t len = strcspn(text, BLANKS);
+	size_t digits = strspn(text, "0123456789");
 	const char *second = text + len + strspn(text + len, BLANKS);
 
 	if (*text == '@')
@@ -262,7 +262,7 @@ looks_like_cron(const char *text)
 static bool
 is_word(const char *text, const char *word)
 {
-	size_t		len = strlen(word);
+	size_t len = strlen(word);
 
 	return strncasecmp(text, word, len) == 0 && text[len + strspn(text + len, BLANKS)] == '\0';
 }
@@ -270,7 +270,7 @@ is_word(const char *text, const char *word)
 bool
 pgt_schedule_parse(const char *text, PgtSchedule *schedule, char *err, size_t errlen)
 {
-	DurationParser d = {.last_unit = -1,.err = err,.errlen = errlen};
+	DurationParser d = {.last_unit = -1, .err = err, .errlen = errlen};
 
 	memset(schedule, 0, sizeof(*schedule));
 	schedule->kind = PGT_SCHEDULE_CALCULATED;
@@ -321,7 +321,7 @@ pgt_schedule_next(const PgtSchedule *schedule, int64_t last, int factor)
 int64_t
 pgt_schedule_period(const PgtSchedule *schedule, int64_t now)
 {
-	int64_t		first;
+	int64_t first;
 
 	switch (schedule->kind)
 	{

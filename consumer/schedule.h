@@ -27,8 +27,8 @@
 
 typedef enum PgtScheduleKind
 {
-	PGT_SCHEDULE_CALCULATED,	/* whenever an ST that reads this one is due */
-	PGT_SCHEDULE_CONTINUOUS,	/* as soon as something was applied */
+	PGT_SCHEDULE_CALCULATED, /* whenever an ST that reads this one is due */
+	PGT_SCHEDULE_CONTINUOUS, /* as soon as something was applied */
 	PGT_SCHEDULE_DURATION,
 	PGT_SCHEDULE_CRON
 } PgtScheduleKind;
@@ -36,8 +36,8 @@ typedef enum PgtScheduleKind
 typedef struct PgtSchedule
 {
 	PgtScheduleKind kind;
-	int64_t		period_ms;		/* DURATION */
-	PgtCron		cron;			/* CRON */
+	int64_t period_ms; /* DURATION */
+	PgtCron cron;      /* CRON */
 } PgtSchedule;
 
 /* NULL is "calculated".  False and a message without a trailing period when the text is no schedule. */
@@ -49,4 +49,4 @@ extern int64_t pgt_schedule_next(const PgtSchedule *schedule, int64_t last, int 
 /* Time between two due moments after `now`, in microseconds: 0 for continuous, -1 for calculated. */
 extern int64_t pgt_schedule_period(const PgtSchedule *schedule, int64_t now);
 
-#endif							/* PGT_SCHEDULE_H */
+#endif /* PGT_SCHEDULE_H */

@@ -26,44 +26,44 @@
 #include "consumer/workers.h"
 
 #define PART "sched"
-#define COALESCE_US INT64_C(1000)	/* continuous: apply has gathered a burst already */
+#define COALESCE_US INT64_C(1000) /* continuous: apply has gathered a burst already */
 #define CATALOG_DELAY_US INT64_C(10000)
 #define LAG_RECHECK_US INT64_C(20000)
-#define RETRY_FIRST_US INT64_C(1000000)	/* after a failure of the ST's own */
+#define RETRY_FIRST_US INT64_C(1000000) /* after a failure of the ST's own */
 #define RETRY_MAX_US INT64_C(300000000)
-#define BUSY_FIRST_US INT64_C(50000)	/* after a lock or a barrier that took too long */
+#define BUSY_FIRST_US INT64_C(50000) /* after a lock or a barrier that took too long */
 #define BUSY_MAX_US INT64_C(5000000)
 #define RECONNECT_FIRST_US INT64_C(200000)
 #define CLOCK_JUMP_US INT64_C(1000000)
 #define PURGE_EVERY_US INT64_C(3600000000)
-#define PURGE_PAUSE_US INT64_C(1000000)	/* between batches */
-#define POLL_SHARE 50			/* reading the plan takes at most 1/50 of the time */
+#define PURGE_PAUSE_US INT64_C(1000000) /* between batches */
+#define POLL_SHARE 50                   /* reading the plan takes at most 1/50 of the time */
 
 typedef struct Scheduler
 {
-	PgtEnv		env;
-	PgtPool    *pool;
-	PgtPlan    *plan;
-	PgtPolicy	policy;			/* its dag, sts, flags and table_lsn are owned here */
-	uint64_t   *table_lsn;
-	int		   *worker;			/* per node: who refreshed it last, -1 */
-	int		   *busy;			/* per node: retries in a row that were nobody's fault */
-	int		   *scratch;		/* per node: a job's nodes */
-	int64_t		wall_offset;	/* wall clock minus loop clock, as the policy sees it */
-	PgtTimer	tick;
-	PgtTimer	poll;
-	PgtConn    *conn;			/* reads the plan */
-	int			conn_failures;
-	int64_t		plan_sent;		/* loop time of the query under way, 0 = none */
-	bool		plan_again;		/* something changed since it was sent */
-	bool		plan_failed;	/* logged */
-	int64_t    *finished;		/* per node: loop time its last job ended */
-	int64_t		purge_at;		/* loop time of the next batch of expired history */
-	bool		attached;
-	uint64_t	probe;			/* position that must be applied before jobs start again; UINT64_MAX: not known yet */
-	bool		draining;
-	void		(*drained) (void *arg);
-	void	   *drained_arg;
+	PgtEnv env;
+	PgtPool *pool;
+	PgtPlan *plan;
+	PgtPolicy policy; /* its dag, sts, flags and table_lsn are owned here */
+	uint64_t *table_lsn;
+	int *worker;         /* per node: who refreshed it last, -1 */
+	int *busy;           /* per node: retries in a row that were nobody's fault */
+	int *scratch;        /* per node: a job's nodes */
+	int64_t wall_offset; /* wall clock minus loop clock, as the policy sees it */
+	PgtTimer tick;
+	PgtTimer poll;
+	PgtConn *conn; /* reads the plan */
+	int conn_failures;
+	int64_t plan_sent; /* loop time of the query under way, 0 = none */
+	bool plan_again;   /* something changed since it was sent */
+	bool plan_failed;  /* logged */
+	int64_t *finished; /* per node: loop time its last job ended */
+	int64_t purge_at;  /* loop time of the next batch of expired history */
+	bool attached;
+	uint64_t probe; /* position that must be applied before jobs start again; UINT64_MAX: not known yet */
+	bool draining;
+	void (*drained)(void *arg);
+	void *drained_arg;
 	PgtSchedulerStatus status;
 } Scheduler;
 
@@ -74,7 +74,7 @@ static void load_plan(Scheduler *s);
 static void *
 must_alloc(size_t n, size_t size)
 {
-	void	   *p = calloc(n > 0 ? n : 1, size);
+	void *p = calloc(n > 0 ? n : 1, size);
 
 	if (p == NULL)
 		abort();
@@ -93,8 +93,8 @@ wall_us(void)
 static void
 set_now(Scheduler *s)
 {
-	int64_t		mono = pgt_loop_now(s->env.loop);
-	int64_t		jump = wall_us() - mono - s->wall_offset;
+	int64_t mono = pgt_loop_now(s->env.loop);
+	int64_t jump = wall_us() - mono - s->wall_offset;
 
 	if (jump > CLOCK_JUMP_US || jump < -CLOCK_JUMP_US)
 	{
@@ -118,7 +118,7 @@ static void
 fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 {
 	const PgtDag *dag = s->policy.dag;
-	int			v = nodes[i];
+	int v = nodes[i];
 
 	m->id = s->plan->sts[v].id;
 	m->name = strdup(s->plan->sts[v].name);
@@ -137,7 +137,7 @@ fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 static void
 start_job(Scheduler *s, const int *nodes, int n, bool background)
 {
-	PgtJob	   *job = must_alloc(1, sizeof(PgtJob));
+	PgtJob *job = must_alloc(1, sizeof(PgtJob));
 
 	job->members = must_alloc((size_t) n, sizeof(PgtMember));
 	job->n = n;
@@ -156,8 +156,8 @@ start_job(Scheduler *s, const int *nodes, int n, bool background)
 static int
 free_slots(const Scheduler *s)
 {
-	int			idle = pgt_pool_idle(s->pool);
-	int			allowed = s->plan->max_jobs - pgt_pool_running(s->pool);
+	int idle = pgt_pool_idle(s->pool);
+	int allowed = s->plan->max_jobs - pgt_pool_running(s->pool);
 
 	return idle < allowed ? idle : allowed;
 }
@@ -165,7 +165,7 @@ free_slots(const Scheduler *s)
 static void
 start_jobs(Scheduler *s)
 {
-	int			n;
+	int n;
 
 	while (free_slots(s) > 0 && (n = pgt_policy_next_job(&s->policy, free_slots(s), false, s->scratch)) > 0)
 		start_job(s, s->scratch, n, false);
@@ -183,8 +183,8 @@ stream_keeps_up(Scheduler *s)
 static void
 on_tick(void *arg)
 {
-	Scheduler  *s = arg;
-	int64_t		wake;
+	Scheduler *s = arg;
+	int64_t wake;
 
 	if (s->plan == NULL || s->draining || !s->plan->enabled)
 		return;
@@ -208,8 +208,7 @@ member_done(Scheduler *s, const PgtJob *job, const PgtMember *m, int v, const bo
 		.changed = m->rows_changed > 0,
 		.leftover = m->leftover,
 		.crossing = m->crossing,
-		.cost_ms = m->cost_ms
-	};
+		.cost_ms = m->cost_ms};
 
 	s->status.refreshes++;
 	s->status.unchanged += strcmp(m->action, "NO_DATA") == 0;
@@ -223,7 +222,7 @@ member_done(Scheduler *s, const PgtJob *job, const PgtMember *m, int v, const bo
 static void
 member_failed(Scheduler *s, const PgtMember *m, int v)
 {
-	int64_t		delay;
+	int64_t delay;
 
 	if (strcmp(m->status_after, "DROPPED") == 0)
 	{
@@ -255,8 +254,8 @@ member_failed(Scheduler *s, const PgtMember *m, int v)
 static void
 member_retry(Scheduler *s, const PgtMember *m, int v)
 {
-	int64_t		delay = pgt_backoff(++s->busy[v], m->lost ? RETRY_FIRST_US : BUSY_FIRST_US, m->lost ? RETRY_MAX_US : BUSY_MAX_US,
-									(uint32_t) rand());
+	int64_t delay = pgt_backoff(++s->busy[v], m->lost ? RETRY_FIRST_US : BUSY_FIRST_US, m->lost ? RETRY_MAX_US : BUSY_MAX_US,
+								(uint32_t) rand());
 
 	pgt_policy_failed(&s->policy, v, delay, false);
 	pgt_log_err(s->busy[v] % 10 == 3 ? PGT_LOG_WARNING : PGT_LOG_DEBUG, PART, m->name, &m->err);
@@ -265,7 +264,7 @@ member_retry(Scheduler *s, const PgtMember *m, int v)
 static void
 settle_member(Scheduler *s, const PgtJob *job, const PgtMember *m, const bool *in_job)
 {
-	int			v = s->plan ? pgt_plan_find(s->plan, m->id) : -1;
+	int v = s->plan ? pgt_plan_find(s->plan, m->id) : -1;
 
 	if (m->outcome == PGT_OUTCOME_FAILED)
 		member_failed(s, m, v);
@@ -284,8 +283,8 @@ settle_member(Scheduler *s, const PgtJob *job, const PgtMember *m, const bool *i
 static void
 on_probe_sent(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Scheduler  *s = arg;
-	uint64_t	lsn = 0;
+	Scheduler *s = arg;
+	uint64_t lsn = 0;
 
 	if (err == NULL && PQntuples(res) == 1 && pgt_lsn_parse(PQgetvalue(res, 0, 0), &lsn))
 	{
@@ -293,7 +292,7 @@ on_probe_sent(void *arg, const PGresult *res, const PgtErr *err)
 		pgt_consumer_expect_barrier(lsn);
 	}
 	else
-		s->probe = 0;			/* then the next refresh finds out */
+		s->probe = 0; /* then the next refresh finds out */
 	tick_soon(s);
 }
 
@@ -311,14 +310,14 @@ probe_stream(Scheduler *s)
 static void
 on_job_done(void *arg, PgtJob *job)
 {
-	Scheduler  *s = arg;
-	bool	   *in_job = must_alloc(s->plan ? (size_t) s->plan->n : 1, sizeof(bool));
-	bool		committed = false;
+	Scheduler *s = arg;
+	bool *in_job = must_alloc(s->plan ? (size_t) s->plan->n : 1, sizeof(bool));
+	bool committed = false;
 
 	set_now(s);
 	for (int i = 0; i < job->n; i++)
 	{
-		int			v = s->plan ? pgt_plan_find(s->plan, job->members[i].id) : -1;
+		int v = s->plan ? pgt_plan_find(s->plan, job->members[i].id) : -1;
 
 		if (v >= 0)
 			in_job[v] = true;
@@ -334,7 +333,7 @@ on_job_done(void *arg, PgtJob *job)
 		pgt_consumer_refresh_done();
 	if (s->draining && pgt_pool_running(s->pool) == 0 && s->drained != NULL)
 	{
-		void		(*drained) (void *) = s->drained;
+		void (*drained)(void *) = s->drained;
 
 		s->drained = NULL;
 		drained(s->drained_arg);
@@ -355,14 +354,13 @@ static PgtDag *
 graph_of(const PgtPlan *plan)
 {
 	PgtDagNode *nodes = must_alloc((size_t) plan->n, sizeof(PgtDagNode));
-	PgtDag	   *dag;
+	PgtDag *dag;
 
 	for (int v = 0; v < plan->n; v++)
 	{
 		const PgtPlanSt *st = &plan->sts[v];
 
-		nodes[v] = (PgtDagNode) {.id = st->id,.tables = st->tables,.ntables = st->ntables,.upstreams = st->upstreams,
-			.nupstreams = st->nupstreams,.atomic = st->atomic,.refresh_group = st->refresh_group};
+		nodes[v] = (PgtDagNode){.id = st->id, .tables = st->tables, .ntables = st->ntables, .upstreams = st->upstreams, .nupstreams = st->nupstreams, .atomic = st->atomic, .refresh_group = st->refresh_group};
 	}
 	dag = pgt_dag_build(nodes, plan->n);
 	free(nodes);
@@ -431,18 +429,18 @@ take_known_st(Scheduler *s, const PgtPlanSt *st, const PgtPlanSt *before, PgtPol
 typedef struct NodeArrays
 {
 	PgtPolicySt *sts;
-	uint8_t    *flags;
-	int		   *worker;
-	int		   *busy;
-	int		   *scratch;
-	int64_t    *finished;
-	uint64_t   *table_lsn;
+	uint8_t *flags;
+	int *worker;
+	int *busy;
+	int *scratch;
+	int64_t *finished;
+	uint64_t *table_lsn;
 } NodeArrays;
 
 static NodeArrays
 new_arrays(int n, int ntables)
 {
-	NodeArrays	a;
+	NodeArrays a;
 
 	a.sts = must_alloc((size_t) n, sizeof(PgtPolicySt));
 	a.flags = must_alloc((size_t) n, sizeof(uint8_t));
@@ -489,9 +487,9 @@ static void
 carry_over(Scheduler *s, const PgtPlan *plan, int v, NodeArrays *a)
 {
 	const PgtPlanSt *st = &plan->sts[v];
-	int			old = s->plan ? pgt_plan_find(s->plan, st->id) : -1;
+	int old = s->plan ? pgt_plan_find(s->plan, st->id) : -1;
 	const char *held;
-	char		err[512];
+	char err[512];
 
 	if (old >= 0)
 		a->sts[v] = s->policy.sts[old];
@@ -510,8 +508,8 @@ carry_over(Scheduler *s, const PgtPlan *plan, int v, NodeArrays *a)
 static void
 take_plan(Scheduler *s, PgtPlan *plan)
 {
-	PgtDag	   *dag = graph_of(plan);
-	NodeArrays	a = new_arrays(plan->n, dag->ntables);
+	PgtDag *dag = graph_of(plan);
+	NodeArrays a = new_arrays(plan->n, dag->ntables);
 
 	set_now(s);
 	s->policy.fallback_us = plan->fallback_us;
@@ -524,7 +522,7 @@ take_plan(Scheduler *s, PgtPlan *plan)
 	}
 	for (int t = 0; t < dag->ntables; t++)
 	{
-		int			old = s->plan ? pgt_dag_find_table(s->policy.dag, dag->tables[t]) : -1;
+		int old = s->plan ? pgt_dag_find_table(s->policy.dag, dag->tables[t]) : -1;
 
 		a.table_lsn[t] = old >= 0 ? s->table_lsn[old] : 0;
 	}
@@ -535,7 +533,7 @@ take_plan(Scheduler *s, PgtPlan *plan)
 static void
 on_purged(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Scheduler  *s = arg;
+	Scheduler *s = arg;
 
 	if (err != NULL)
 		pgt_log_err(PGT_LOG_WARNING, PART, "expired history", err);
@@ -557,7 +555,7 @@ purge_history(Scheduler *s)
 static void
 poll_again(Scheduler *s, int64_t took)
 {
-	int64_t		every = s->plan ? s->plan->poll_us : RECONNECT_FIRST_US;
+	int64_t every = s->plan ? s->plan->poll_us : RECONNECT_FIRST_US;
 
 	if (every < took * POLL_SHARE)
 		every = took * POLL_SHARE;
@@ -569,10 +567,10 @@ poll_again(Scheduler *s, int64_t took)
 static void
 on_plan(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Scheduler  *s = arg;
-	int64_t		took = pgt_loop_now(s->env.loop) - s->plan_sent;
-	PgtPlan    *plan = NULL;
-	PgtErr		bad;
+	Scheduler *s = arg;
+	int64_t took = pgt_loop_now(s->env.loop) - s->plan_sent;
+	PgtPlan *plan = NULL;
+	PgtErr bad;
 
 	if (err == NULL)
 	{
@@ -580,7 +578,7 @@ on_plan(void *arg, const PGresult *res, const PgtErr *err)
 		err = plan ? NULL : &bad;
 	}
 	if (err != NULL && strcmp(err->sqlstate, PGT_STATE_CONNECTION) == 0)
-		return;					/* on_conn_closed follows */
+		return; /* on_conn_closed follows */
 	if (plan != NULL)
 		take_plan(s, plan);
 	else if (!s->plan_failed)
@@ -596,7 +594,7 @@ on_plan(void *arg, const PGresult *res, const PgtErr *err)
 static void
 on_conn_closed(void *arg, const PgtErr *err)
 {
-	Scheduler  *s = arg;
+	Scheduler *s = arg;
 
 	pgt_conn_close(s->conn);
 	s->conn = NULL;
@@ -618,7 +616,7 @@ on_conn_ready(void *arg)
 static void
 load_plan(Scheduler *s)
 {
-	static const PgtConnEvents events = {.on_ready = on_conn_ready,.on_closed = on_conn_closed};
+	static const PgtConnEvents events = {.on_ready = on_conn_ready, .on_closed = on_conn_closed};
 
 	if (s->plan_sent != 0)
 	{
@@ -667,14 +665,14 @@ render_metrics(FILE *out, void *arg)
 bool
 pgt_workers_start(const PgtEnv *env, PgtErr *err)
 {
-	static const PgtPoolEvents events = {.job_done = on_job_done,.worker_ready = on_worker_ready};
-	Scheduler  *s = must_alloc(1, sizeof(Scheduler));
+	static const PgtPoolEvents events = {.job_done = on_job_done, .worker_ready = on_worker_ready};
+	Scheduler *s = must_alloc(1, sizeof(Scheduler));
 
 	sched = s;
 	s->env = *env;
 	s->policy.coalesce_us = COALESCE_US;
 	s->wall_offset = wall_us() - pgt_loop_now(env->loop);
-	srand((unsigned) wall_us());	/* jitter only */
+	srand((unsigned) wall_us()); /* jitter only */
 	pgt_timer_init(&s->tick, on_tick, s);
 	pgt_timer_init(&s->poll, on_poll, s);
 	s->pool = pgt_pool_create(env->loop, env->options, &events, s);
@@ -685,7 +683,7 @@ pgt_workers_start(const PgtEnv *env, PgtErr *err)
 void
 pgt_sched_on_attached(uint64_t applied_lsn, const char *gap)
 {
-	Scheduler  *s = sched;
+	Scheduler *s = sched;
 
 	if (s == NULL)
 		return;
@@ -701,7 +699,7 @@ void
 pgt_sched_on_detached(void)
 {
 	if (sched == NULL)
-		return;					/* the session ends after the workers */
+		return; /* the session ends after the workers */
 	sched->attached = false;
 	pgt_pool_give_up_barriers(sched->pool);
 }
@@ -709,14 +707,14 @@ pgt_sched_on_detached(void)
 void
 pgt_sched_on_applied(const uint32_t *relids, int nrelids, uint64_t end_lsn)
 {
-	Scheduler  *s = sched;
-	bool		known = false;
+	Scheduler *s = sched;
+	bool known = false;
 
 	if (s == NULL)
 		return;
 	for (int i = 0; i < nrelids && s->plan != NULL; i++)
 	{
-		int			t = pgt_dag_find_table(s->policy.dag, relids[i]);
+		int t = pgt_dag_find_table(s->policy.dag, relids[i]);
 
 		if (t < 0)
 			continue;
@@ -731,7 +729,7 @@ pgt_sched_on_applied(const uint32_t *relids, int nrelids, uint64_t end_lsn)
 void
 pgt_sched_on_progress(uint64_t lsn)
 {
-	Scheduler  *s = sched;
+	Scheduler *s = sched;
 
 	if (s == NULL)
 		return;
@@ -762,9 +760,9 @@ pgt_sched_on_reload(void)
 }
 
 void
-pgt_workers_drain(void (*done) (void *arg), void *arg)
+pgt_workers_drain(void (*done)(void *arg), void *arg)
 {
-	Scheduler  *s = sched;
+	Scheduler *s = sched;
 
 	s->draining = true;
 	pgt_timer_cancel(s->env.loop, &s->tick);
@@ -781,7 +779,7 @@ pgt_workers_drain(void (*done) (void *arg), void *arg)
 void
 pgt_workers_stop(void)
 {
-	Scheduler  *s = sched;
+	Scheduler *s = sched;
 
 	if (s == NULL)
 		return;
@@ -797,7 +795,7 @@ pgt_workers_stop(void)
 void
 pgt_scheduler_status(PgtSchedulerStatus *status)
 {
-	Scheduler  *s = sched;
+	Scheduler *s = sched;
 
 	memset(status, 0, sizeof(*status));
 	if (s == NULL)

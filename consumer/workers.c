@@ -24,7 +24,7 @@
 #define PART "refresh"
 #define MAX_WORKERS 64
 #define RECONNECT_FIRST_US INT64_C(200000)
-#define WATCH_US INT64_C(5000000)	/* how often a long refresh is mentioned */
+#define WATCH_US INT64_C(5000000) /* how often a long refresh is mentioned */
 #define DEFAULT_BARRIER_TIMEOUT_US INT64_C(2000000)
 
 typedef enum WorkerState
@@ -43,31 +43,31 @@ typedef enum WorkerState
 
 typedef struct Worker
 {
-	PgtPool    *pool;
-	int			index;
-	bool		background;
-	bool		wanted;			/* not surplus */
-	PgtConn    *conn;
+	PgtPool *pool;
+	int index;
+	bool background;
+	bool wanted; /* not surplus */
+	PgtConn *conn;
 	WorkerState state;
-	PgtTimer	timer;			/* barrier timeout, or reconnect */
-	int			connect_failures;
-	PgtJob	   *job;
-	int			member;			/* being applied, probed or reported */
-	const char *savepoint;		/* what the next statement must do first */
-	bool		probing;		/* begin failed for several: ask one by one after the rollback */
-	int64_t		barrier_since;
-	double		started;		/* seconds since 1970 */
+	PgtTimer timer; /* barrier timeout, or reconnect */
+	int connect_failures;
+	PgtJob *job;
+	int member;            /* being applied, probed or reported */
+	const char *savepoint; /* what the next statement must do first */
+	bool probing;          /* begin failed for several: ask one by one after the rollback */
+	int64_t barrier_since;
+	double started; /* seconds since 1970 */
 } Worker;
 
 struct PgtPool
 {
-	PgtLoop    *loop;
+	PgtLoop *loop;
 	const PgtOptions *options;
 	PgtPoolEvents events;
-	void	   *arg;
-	Worker		workers[MAX_WORKERS + 1];	/* the last one is the background worker */
-	int64_t		barrier_timeout_us;
-	PgtTimer	watch;
+	void *arg;
+	Worker workers[MAX_WORKERS + 1]; /* the last one is the background worker */
+	int64_t barrier_timeout_us;
+	PgtTimer watch;
 };
 
 static void apply_next(Worker *w);
@@ -96,13 +96,12 @@ static bool
 is_transient(const PgtErr *err)
 {
 	static const char *const states[] = {
-		"55P03",				/* lock_not_available */
-		"40001", "40P01",		/* serialization_failure, deadlock_detected */
+		"55P03",                            /* lock_not_available */
+		"40001", "40P01",                   /* serialization_failure, deadlock_detected */
 		"57P01", "57P02", "57P03", "57P05", /* the server or an administrator ends sessions */
-		"25P03", "25P04",		/* idle in transaction, transaction timeout */
-		"53300",				/* too_many_connections */
-		PGT_STATE_CONNECTION
-	};
+		"25P03", "25P04",                   /* idle in transaction, transaction timeout */
+		"53300",                            /* too_many_connections */
+		PGT_STATE_CONNECTION};
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 	{
@@ -170,7 +169,7 @@ worker_lost(Worker *w)
 static void
 end_job(Worker *w)
 {
-	PgtJob	   *job = w->job;
+	PgtJob *job = w->job;
 
 	w->job = NULL;
 	if (w->state != WORKER_CLOSED)
@@ -184,8 +183,8 @@ end_job(Worker *w)
 static void
 on_reported(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
-	PgtMember  *m = &w->job->members[w->member];
+	Worker *w = arg;
+	PgtMember *m = &w->job->members[w->member];
 
 	if (is_lost(err))
 		return;
@@ -201,10 +200,10 @@ on_reported(void *arg, const PGresult *res, const PgtErr *err)
 static void
 report_next(Worker *w)
 {
-	PgtJob	   *job = w->job;
-	char		id[24];
-	char		started[32];
-	char		due[32];
+	PgtJob *job = w->job;
+	char id[24];
+	char started[32];
+	char due[32];
 	const char *params[5];
 
 	w->state = WORKER_REPORT;
@@ -230,7 +229,7 @@ report_next(Worker *w)
 static void
 on_rolled_back(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
+	Worker *w = arg;
 
 	if (err != NULL)
 	{
@@ -260,8 +259,8 @@ rollback(Worker *w)
 static void
 on_committed(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
-	PgtErr		no_commit;
+	Worker *w = arg;
+	PgtErr no_commit;
 
 	if (is_lost(err))
 		return;
@@ -295,9 +294,9 @@ read_outcome(PgtMember *m, const PGresult *res)
 static void
 on_member_applied(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
-	PgtMember  *m = &w->job->members[w->member];
-	PgtErr		no_row;
+	Worker *w = arg;
+	PgtMember *m = &w->job->members[w->member];
+	PgtErr no_row;
 
 	if (is_lost(err))
 		return;
@@ -329,8 +328,8 @@ reads_failed_member(const PgtJob *job, const PgtMember *m)
 static void
 commit_or_rollback(Worker *w)
 {
-	PgtSql		sql = {0};
-	bool		any = false;
+	PgtSql sql = {0};
+	bool any = false;
 
 	for (int i = 0; i < w->job->n; i++)
 		any = any || w->job->members[i].outcome == PGT_OUTCOME_DONE;
@@ -348,8 +347,8 @@ commit_or_rollback(Worker *w)
 static void
 apply_next(Worker *w)
 {
-	PgtJob	   *job = w->job;
-	PgtSql		sql = {0};
+	PgtJob *job = w->job;
+	PgtSql sql = {0};
 
 	w->state = WORKER_APPLY;
 	while (w->member < job->n && reads_failed_member(job, &job->members[w->member]))
@@ -362,7 +361,7 @@ apply_next(Worker *w)
 	if (job->n > 1)
 		pgt_sql_add(&sql, "%sSAVEPOINT m; ", w->savepoint);
 	pgt_sql_add(&sql, "SELECT action, rows_inserted + rows_deleted, duration_ms, leftover, "
-				"(extract(epoch FROM nullif(next_crossing, 'infinity')) * 1000000)::bigint FROM pgtrickle._refresh_apply(%lld, 'SCHEDULER', to_timestamp(%.6f))",
+					  "(extract(epoch FROM nullif(next_crossing, 'infinity')) * 1000000)::bigint FROM pgtrickle._refresh_apply(%lld, 'SCHEDULER', to_timestamp(%.6f))",
 				(long long) job->members[w->member].id, (double) job->members[w->member].due / 1e6);
 	pgt_conn_query(w->conn, sql.text, on_member_applied, w);
 	pgt_sql_free(&sql);
@@ -381,7 +380,7 @@ barrier_applied(Worker *w)
 static void
 barrier_failed(Worker *w, const char *why)
 {
-	PgtErr		err;
+	PgtErr err;
 
 	pgt_err_set(&err, "PT010", "%s", why);
 	w->job->barrier_timed_out = true;
@@ -415,8 +414,8 @@ begin_failed(Worker *w, const PgtErr *err)
 static void
 on_begun(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
-	PgtErr		no_lsn;
+	Worker *w = arg;
+	PgtErr no_lsn;
 
 	if (is_lost(err))
 		return;
@@ -434,7 +433,7 @@ on_begun(void *arg, const PGresult *res, const PgtErr *err)
 	w->barrier_since = pgt_loop_now(w->pool->loop);
 	pgt_consumer_expect_barrier(w->job->barrier);
 	if (w->state != WORKER_BARRIER)
-		return;					/* progress was reported at once */
+		return; /* progress was reported at once */
 	if (pgt_consumer_applied_lsn() >= w->job->barrier)
 		barrier_applied(w);
 	else
@@ -446,7 +445,7 @@ on_begun(void *arg, const PGresult *res, const PgtErr *err)
 static void
 on_probe_rolled_back(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
+	Worker *w = arg;
 
 	if (is_lost(err))
 		return;
@@ -457,8 +456,8 @@ on_probe_rolled_back(void *arg, const PGresult *res, const PgtErr *err)
 static void
 on_probed(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
-	PgtErr		innocent;
+	Worker *w = arg;
+	PgtErr innocent;
 
 	if (is_lost(err))
 		return;
@@ -472,7 +471,7 @@ on_probed(void *arg, const PGresult *res, const PgtErr *err)
 static void
 probe_next(Worker *w)
 {
-	PgtSql		sql = {0};
+	PgtSql sql = {0};
 
 	w->state = WORKER_PROBE;
 	if (w->member == w->job->n)
@@ -492,7 +491,7 @@ probe_next(Worker *w)
 static void
 on_worker_timer(void *arg)
 {
-	Worker	   *w = arg;
+	Worker *w = arg;
 
 	if (w->state == WORKER_BARRIER)
 		barrier_failed(w, "the barrier was not applied in time (pg_trickle.barrier_timeout)");
@@ -503,7 +502,7 @@ on_worker_timer(void *arg)
 static void
 on_settings(void *arg, const PGresult *res, const PgtErr *err)
 {
-	Worker	   *w = arg;
+	Worker *w = arg;
 
 	if (is_lost(err))
 		return;
@@ -511,7 +510,7 @@ on_settings(void *arg, const PGresult *res, const PgtErr *err)
 		pgt_log_err(PGT_LOG_WARNING, PART, "session settings", err);
 	w->connect_failures = 0;
 	if (w->state != WORKER_CONNECTING)
-		return;					/* the background worker has its job already */
+		return; /* the background worker has its job already */
 	w->state = WORKER_IDLE;
 	if (!w->wanted)
 		worker_close(w);
@@ -522,7 +521,7 @@ on_settings(void *arg, const PGresult *res, const PgtErr *err)
 static void
 on_worker_closed(void *arg, const PgtErr *err)
 {
-	Worker	   *w = arg;
+	Worker *w = arg;
 
 	if (w->connect_failures++ == 0 || w->job != NULL)
 		pgt_log_err(PGT_LOG_WARNING, PART, w->job ? "connection lost during a refresh" : "refresh connection", err);
@@ -541,10 +540,10 @@ on_worker_closed(void *arg, const PgtErr *err)
  * of them), they wait for barriers inside a transaction, and they may take long; only locks are not waited for without end.
  */
 static const char settings_sql[] =
-"SELECT set_config(name, CASE name WHEN 'synchronous_commit' THEN 'on' WHEN 'lock_timeout' THEN '5000' ELSE '0' END, false)"
-" FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',"
-" 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'synchronous_commit')"
-" AND (name <> 'synchronous_commit' OR setting = 'off')";
+	"SELECT set_config(name, CASE name WHEN 'synchronous_commit' THEN 'on' WHEN 'lock_timeout' THEN '5000' ELSE '0' END, false)"
+	" FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout',"
+	" 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'synchronous_commit')"
+	" AND (name <> 'synchronous_commit' OR setting = 'off')";
 
 static void
 worker_connect(Worker *w)
@@ -562,12 +561,12 @@ worker_connect(Worker *w)
 static void
 on_watch(void *arg)
 {
-	PgtPool    *pool = arg;
-	int64_t		now = pgt_loop_now(pool->loop);
+	PgtPool *pool = arg;
+	int64_t now = pgt_loop_now(pool->loop);
 
 	for (int i = 0; i <= MAX_WORKERS; i++)
 	{
-		Worker	   *w = &pool->workers[i];
+		Worker *w = &pool->workers[i];
 
 		if (w->job != NULL && now - w->job->begun >= WATCH_US && w->member < w->job->n)
 			pgt_log(PGT_LOG_DEBUG, PART, "%s: running for %.1f s (member %d of %d, backend %d)", w->job->members[w->member].name,
@@ -580,7 +579,7 @@ on_watch(void *arg)
 PgtPool *
 pgt_pool_create(PgtLoop *loop, const PgtOptions *options, const PgtPoolEvents *events, void *arg)
 {
-	PgtPool    *pool = calloc(1, sizeof(PgtPool));
+	PgtPool *pool = calloc(1, sizeof(PgtPool));
 
 	if (pool == NULL)
 		abort();
@@ -592,7 +591,7 @@ pgt_pool_create(PgtLoop *loop, const PgtOptions *options, const PgtPoolEvents *e
 	pgt_timer_init(&pool->watch, on_watch, pool);
 	for (int i = 0; i <= MAX_WORKERS; i++)
 	{
-		pool->workers[i] = (Worker) {.pool = pool,.index = i,.background = i == MAX_WORKERS,.wanted = i == MAX_WORKERS};
+		pool->workers[i] = (Worker){.pool = pool, .index = i, .background = i == MAX_WORKERS, .wanted = i == MAX_WORKERS};
 		pgt_timer_init(&pool->workers[i].timer, on_worker_timer, &pool->workers[i]);
 	}
 	return pool;
@@ -617,7 +616,7 @@ pgt_pool_resize(PgtPool *pool, int nworkers)
 {
 	for (int i = 0; i < MAX_WORKERS; i++)
 	{
-		Worker	   *w = &pool->workers[i];
+		Worker *w = &pool->workers[i];
 
 		w->wanted = i < nworkers;
 		if (w->wanted && w->state == WORKER_CLOSED && !w->timer.armed)
@@ -636,7 +635,7 @@ pgt_pool_set_barrier_timeout(PgtPool *pool, int64_t us)
 int
 pgt_pool_idle(const PgtPool *pool)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < MAX_WORKERS; i++)
 		n += pool->workers[i].state == WORKER_IDLE;
@@ -646,7 +645,7 @@ pgt_pool_idle(const PgtPool *pool)
 int
 pgt_pool_running(const PgtPool *pool)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i <= MAX_WORKERS; i++)
 		n += pool->workers[i].job != NULL;
@@ -675,14 +674,14 @@ choose_worker(PgtPool *pool, const PgtJob *job)
 		if (pool->workers[i].state == WORKER_IDLE)
 			return &pool->workers[i];
 	}
-	abort();					/* the caller has asked pgt_pool_idle() */
+	abort(); /* the caller has asked pgt_pool_idle() */
 }
 
 void
 pgt_pool_run(PgtPool *pool, PgtJob *job)
 {
-	Worker	   *w = choose_worker(pool, job);
-	PgtSql		sql = {0};
+	Worker *w = choose_worker(pool, job);
+	PgtSql sql = {0};
 
 	w->job = job;
 	w->state = WORKER_BEGIN;
@@ -702,7 +701,7 @@ pgt_pool_progress(PgtPool *pool, uint64_t applied_lsn)
 {
 	for (int i = 0; i <= MAX_WORKERS; i++)
 	{
-		Worker	   *w = &pool->workers[i];
+		Worker *w = &pool->workers[i];
 
 		if (w->state == WORKER_BARRIER && w->job->barrier <= applied_lsn)
 			barrier_applied(w);

@@ -20,11 +20,11 @@
 static void
 refuse_modifying_cte(Query *query)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, query->cteList)
+	foreach (lc, query->cteList)
 	{
-		Query	   *q = castNode(Query, ((CommonTableExpr *) lfirst(lc))->ctequery);
+		Query *q = castNode(Query, ((CommonTableExpr *) lfirst(lc))->ctequery);
 
 		if (q->commandType != CMD_SELECT)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -36,15 +36,15 @@ refuse_modifying_cte(Query *query)
 static void
 check_column(TargetEntry *tle, List **names)
 {
-	Oid			type = exprType((Node *) tle->expr);
-	ListCell   *lc;
+	Oid type = exprType((Node *) tle->expr);
+	ListCell *lc;
 
 	if (strncmp(tle->resname, "__pgt_", 6) == 0)
 		ereport(ERROR, (errcode(ERRCODE_RESERVED_NAME),
 						errmsg("column name \"%s\" is reserved", tle->resname),
 						errdetail("Names that begin with \"__pgt_\" are those of a stream table's hidden columns."),
 						errhint("Give the column another name with AS.")));
-	foreach(lc, *names)
+	foreach (lc, *names)
 		if (strcmp(lfirst(lc), tle->resname) == 0)
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
 							errmsg("column name \"%s\" appears twice in the defining query", tle->resname),
@@ -60,7 +60,7 @@ check_column(TargetEntry *tle, List **names)
 static bool
 is_hidden_column(Query *query, Node *expr)
 {
-	Var		   *v = (Var *) expr;
+	Var *v = (Var *) expr;
 	RangeTblEntry *rte;
 
 	if (!IsA(v, Var) || v->varattno <= 0 || v->varlevelsup > 0)
@@ -76,13 +76,13 @@ is_hidden_column(Query *query, Node *expr)
 static void
 drop_hidden_columns(Query *query)
 {
-	List	   *kept = NIL;
-	ListCell   *lc;
-	int			resno = 1;
+	List *kept = NIL;
+	ListCell *lc;
+	int resno = 1;
 
 	if (query->setOperations != NULL)
 		return;
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
@@ -98,12 +98,12 @@ drop_hidden_columns(Query *query)
 static void
 check_columns(Query *query)
 {
-	List	   *names = NIL;
-	ListCell   *lc;
+	List *names = NIL;
+	ListCell *lc;
 
 	drop_hidden_columns(query);
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (!((TargetEntry *) lfirst(lc))->resjunk)
 			check_column(lfirst(lc), &names);
 	if (names == NIL)
@@ -114,9 +114,9 @@ check_columns(Query *query)
 Query *
 pgt_analyze_text(const char *text)
 {
-	List	   *raw = pg_parse_query(text);
-	List	   *queries;
-	Query	   *query;
+	List *raw = pg_parse_query(text);
+	List *queries;
+	Query *query;
 
 	if (list_length(raw) != 1)
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),

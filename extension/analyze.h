@@ -13,10 +13,10 @@ typedef struct PgtFindings
 {
 	const char *full_reason; /* first rule that applies */
 	const char *full_hint;
-	List	   *notices;
-	List	   *functions;	 /* of Oid */
-	bool		clocked; /* clock functions, which may be parameters (clock.h) */
-	bool		time_dependent; /* something other than its tables changes the result: the clock, the session, unknown tables */
+	List *notices;
+	List *functions;     /* of Oid */
+	bool clocked;        /* clock functions, which may be parameters (clock.h) */
+	bool time_dependent; /* something other than its tables changes the result: the clock, the session, unknown tables */
 } PgtFindings;
 
 /* analyze.c: parse, analyse and rewrite under the current search_path; refuse what can never be an ST. */

@@ -18,7 +18,7 @@
 PgtStep *
 pgt_step(PgtStepKind kind, PgtStepCount counts, const char *name, const char *sql)
 {
-	PgtStep    *step = palloc0(sizeof(PgtStep));
+	PgtStep *step = palloc0(sizeof(PgtStep));
 
 	step->kind = kind;
 	step->counts = counts;
@@ -53,7 +53,7 @@ same_image(const PgtCol *col, const char *l, const char *r)
 static List *
 index_columns(PgtStore *store)
 {
-	List	   *columns = NIL;
+	List *columns = NIL;
 
 	if (store->agg == NULL)
 		return store->rowkey;
@@ -65,8 +65,8 @@ index_columns(PgtStore *store)
 static bool
 index_serves(PgtStore *store, Oid relid, Form_pg_index index)
 {
-	List	   *columns = index_columns(store);
-	ListCell   *lc;
+	List *columns = index_columns(store);
+	ListCell *lc;
 
 	if (!index->indisvalid)
 		return false;
@@ -74,7 +74,7 @@ index_serves(PgtStore *store, Oid relid, Form_pg_index index)
 		return index->indkey.values[0] == 0;
 	if (index->indnkeyatts < list_length(columns))
 		return false;
-	foreach(lc, columns)
+	foreach (lc, columns)
 		if (index->indkey.values[foreach_current_index(lc)] != get_attnum(relid, store->plain_names[lfirst_int(lc) - 1]))
 			return false;
 	return true;
@@ -87,17 +87,17 @@ index_serves(PgtStore *store, Oid relid, Form_pg_index index)
 static bool
 has_index(PgtStore *store, const PgtTarget *target)
 {
-	Relation	rel;
-	bool		found = false;
-	ListCell   *lc;
+	Relation rel;
+	bool found = false;
+	ListCell *lc;
 
 	/* only looked at (_compile): as it will be made */
 	if (!OidIsValid(target->relid))
 		return pgt_store_indexes(store) != NIL;
 	rel = relation_open(target->relid, AccessShareLock);
-	foreach(lc, RelationGetIndexList(rel))
+	foreach (lc, RelationGetIndexList(rel))
 	{
-		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -122,7 +122,7 @@ static char *
 value_match(PgtStore *store)
 {
 	StringInfoData s;
-	char	   *hash = store->rowkey != NIL ? NULL : pgt_store_hash(store, false, "s.", "d");
+	char *hash = store->rowkey != NIL ? NULL : pgt_store_hash(store, false, "s.", "d");
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, hash == NULL ? "true" : hash);
@@ -172,12 +172,13 @@ matching_rows(PgtStore *store, const PgtTarget *target)
 static char *
 victims(PgtStore *store, const PgtTarget *target)
 {
-	char	   *keys = value_keys(store);
+	char *keys = value_keys(store);
 
 	if (all_image_safe(store))
 		return psprintf("SELECT v.tid FROM (SELECT s.ctid AS tid, d.n, pg_catalog.row_number() OVER (PARTITION BY d.id) AS rn "
 						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM __pgt_delta d WHERE d.w < 0) d "
-						"CROSS JOIN %s) v WHERE v.rn <= v.n", matching_rows(store, target));
+						"CROSS JOIN %s) v WHERE v.rn <= v.n",
+						matching_rows(store, target));
 	return psprintf("SELECT r.tid FROM (SELECT q.tid, q.n, pg_catalog.row_number() OVER (PARTITION BY q.cls ORDER BY q.pref DESC) AS rn "
 					"FROM (SELECT v.tid, v.cls, pg_catalog.max(v.clsn) AS n, pg_catalog.max((v.image AND v.rn <= v.n)::pg_catalog.int4) AS pref "
 					"FROM (SELECT s.ctid AS tid, d.cls, d.clsn, d.n, %s AS image, "
@@ -213,10 +214,10 @@ static char *
 row_key_list(PgtStore *store, const char *alias)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, store->rowkey)
+	foreach (lc, store->rowkey)
 		appendStringInfo(&s, "%s%s.c%d", s.len > 0 ? ", " : "", alias, lfirst_int(lc));
 	return s.data;
 }
@@ -230,13 +231,13 @@ paired_rows(PgtStore *store, const PgtTarget *target)
 {
 	StringInfoData old;
 	StringInfoData on;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&old);
 	initStringInfo(&on);
-	foreach(lc, store->rowkey)
+	foreach (lc, store->rowkey)
 	{
-		int			col = lfirst_int(lc);
+		int col = lfirst_int(lc);
 
 		appendStringInfo(&old, ", s.%s AS c%d", store->names[col - 1], col);
 		appendStringInfo(&on, "o.c%d %s n.c%d AND ", col, pgt_type_operator(store->cols[col - 1].type, true), col);
@@ -254,9 +255,9 @@ paired_rows(PgtStore *store, const PgtTarget *target)
 static List *
 change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int n)
 {
-	PgtStep    *update = pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
-								  psprintf("UPDATE %s s SET %s FROM %s h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
-										   target->st, set_list(store, n), changes));
+	PgtStep *update = pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
+							   psprintf("UPDATE %s s SET %s FROM %s h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
+										target->st, set_list(store, n), changes));
 
 	/* the ST is reached by ctid only: reading all of it would look cheaper to the planner */
 	update->seqscan_off = true;
@@ -272,9 +273,9 @@ change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int 
 List *
 pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 {
-	PgtStep    *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_delta", delta);
-	char	   *cols = pgt_columns("d", store->nvisible, 0);
-	List	   *steps;
+	PgtStep *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_delta", delta);
+	char *cols = pgt_columns("d", store->nvisible, 0);
+	List *steps;
 
 	net->skip_if_empty = true;
 	steps = list_make1(net);
@@ -320,7 +321,7 @@ key_join(PgtStore *store)
 	initStringInfo(&s);
 	for (int k = 0; k < store->agg->nkeys; k++)
 	{
-		int			col = store->keycols[k];
+		int col = store->keycols[k];
 
 		appendStringInfoString(&s, k > 0 ? " AND " : "");
 		appendStringInfoString(&s, pgt_same_key(&store->agg->cols[k], psprintf("n.c%d", col), psprintf("o.o%d", col)));
@@ -355,7 +356,8 @@ pgt_change_set(PgtStore *store, const char *n, const char *o)
 {
 	return pgt_changed_rows(store, psprintf("SELECT CASE WHEN o.tid IS NULL THEN 'i' WHEN n.present IS NULL THEN 'd' ELSE 'u' END::\"char\" AS op, "
 											"o.tid, %s, %s FROM (SELECT n.*, true AS present FROM %s n) n FULL JOIN %s o ON %s",
-											numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store)), false);
+											numbered("c", store->ncols), numbered("o", store->ncols), n, o, key_join(store)),
+							false);
 }
 
 char *
@@ -385,8 +387,8 @@ own_delta(PgtStore *store)
 List *
 pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes)
 {
-	PgtStep    *chg = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", changes);
-	List	   *steps;
+	PgtStep *chg = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", changes);
+	List *steps;
 
 	chg->skip_if_empty = true;
 	steps = list_make2(chg, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL, own_delta(store)));

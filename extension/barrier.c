@@ -36,7 +36,7 @@ XLogRecPtr
 pgt_barrier_emit(bool sync)
 {
 	const char *payload = sync ? "sync" : "";
-	XLogRecPtr	lsn = pgt_log_message(PGT_BARRIER_PREFIX, payload, strlen(payload));
+	XLogRecPtr lsn = pgt_log_message(PGT_BARRIER_PREFIX, payload, strlen(payload));
 
 	/* Decoding reads flushed WAL only; and a crash must not undo what S1 saw finished. */
 	XLogFlush(lsn);
@@ -46,13 +46,13 @@ pgt_barrier_emit(bool sync)
 XLogRecPtr
 pgt_barrier_progress(void)
 {
-	Oid			relid = get_relname_relid("progress", pgt_changes_namespace());
-	XLogRecPtr	result = InvalidXLogRecPtr;
-	Relation	rel;
-	Snapshot	snapshot;
+	Oid relid = get_relname_relid("progress", pgt_changes_namespace());
+	XLogRecPtr result = InvalidXLogRecPtr;
+	Relation rel;
+	Snapshot snapshot;
 	SysScanDesc scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	if (!OidIsValid(relid))
 		return InvalidXLogRecPtr;
@@ -63,7 +63,7 @@ pgt_barrier_progress(void)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
+		bool isnull;
 
 		result = DatumGetLSN(heap_getattr(tuple, PROGRESS_ATTR_APPLIED, RelationGetDescr(rel), &isnull));
 	}
@@ -77,8 +77,8 @@ void
 pgt_barrier_wait(XLogRecPtr lsn)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pgt_guc_barrier_timeout);
-	XLogRecPtr	applied;
-	int			turns = 0;
+	XLogRecPtr applied;
+	int turns = 0;
 
 	while ((applied = pgt_barrier_progress()) < lsn)
 	{
@@ -101,8 +101,8 @@ pgt_barrier_wait(XLogRecPtr lsn)
 void
 pgt_barrier_flush_wal(void)
 {
-	XLogRecPtr	lsn = GetXLogInsertRecPtr();
-	uint32		offset = lsn % XLOG_BLCKSZ;
+	XLogRecPtr lsn = GetXLogInsertRecPtr();
+	uint32 offset = lsn % XLOG_BLCKSZ;
 
 	/* The insert position may stand behind a page header that nobody has written yet: flush to the page's start then. */
 	if (offset == SizeOfXLogShortPHD || offset == SizeOfXLogLongPHD)

@@ -42,33 +42,33 @@
 /* How one used column is taken from a segment's tuple. */
 typedef struct ColumnReader
 {
-	AttrNumber	attno; /* in the segment */
-	char		kind;
-	bool		notnull; /* today */
-	bool		byval;
-	int16		len;
-	FmgrInfo	receive;
-	Oid			ioparam;
-	int32		typmod;
+	AttrNumber attno; /* in the segment */
+	char kind;
+	bool notnull; /* today */
+	bool byval;
+	int16 len;
+	FmgrInfo receive;
+	Oid ioparam;
+	int32 typmod;
 } ColumnReader;
 
 /* A segment being read. */
 typedef struct SegmentReader
 {
-	Relation	rel;
+	Relation rel;
 	ColumnReader *columns;
-	char	   *missing; /* why rows of this segment cannot be described, or NULL */
-	bool		mask_is_varbit;
+	char *missing; /* why rows of this segment cannot be described, or NULL */
+	bool mask_is_varbit;
 } SegmentReader;
 
 TupleDesc
 pgt_delta_desc(const PgtViewSource *source)
 {
-	Relation	rel = relation_open(source->relid, AccessShareLock);
-	TupleDesc	table = RelationGetDescr(rel);
-	TupleDesc	desc = CreateTemplateTupleDesc(list_length(source->attnums) + 1);
-	AttrNumber	n = 1;
-	ListCell   *lc;
+	Relation rel = relation_open(source->relid, AccessShareLock);
+	TupleDesc table = RelationGetDescr(rel);
+	TupleDesc desc = CreateTemplateTupleDesc(list_length(source->attnums) + 1);
+	AttrNumber n = 1;
+	ListCell *lc;
 
 	TupleDescInitEntry(desc, n++, "w", INT4OID, -1, 0);
 	foreach (lc, source->attnums)
@@ -87,7 +87,7 @@ pgt_delta_desc(const PgtViewSource *source)
 static PgtDelta *
 delta_create(TupleDesc desc)
 {
-	PgtDelta   *delta = palloc0(sizeof(PgtDelta));
+	PgtDelta *delta = palloc0(sizeof(PgtDelta));
 
 	delta->desc = desc;
 	delta->store = tuplestore_begin_heap(false, false, work_mem);
@@ -107,9 +107,9 @@ pgt_delta_free(PgtDelta *delta)
 static void
 column_reader_init(ColumnReader *reader, Form_pg_attribute attr, Form_pg_attribute seg, AttrNumber attno)
 {
-	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(attr->atttypid));
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(attr->atttypid));
 	Form_pg_type type;
-	Oid			receive;
+	Oid receive;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for type %u", attr->atttypid);
@@ -136,11 +136,11 @@ static SegmentReader *
 segment_open(const PgtViewSource *source, Oid segrelid)
 {
 	SegmentReader *reader;
-	Relation	rel = try_relation_open(segrelid, AccessShareLock);
-	Relation	table;
-	TupleDesc	desc;
-	int			i = 0;
-	ListCell   *lc;
+	Relation rel = try_relation_open(segrelid, AccessShareLock);
+	Relation table;
+	TupleDesc desc;
+	int i = 0;
+	ListCell *lc;
 
 	if (rel == NULL)
 		return NULL;
@@ -153,7 +153,7 @@ segment_open(const PgtViewSource *source, Oid segrelid)
 	foreach (lc, source->attnums)
 	{
 		Form_pg_attribute attr = TupleDescAttr(RelationGetDescr(table), lfirst_int(lc) - 1);
-		AttrNumber	attno = get_attnum(segrelid, psprintf("c%d", lfirst_int(lc)));
+		AttrNumber attno = get_attnum(segrelid, psprintf("c%d", lfirst_int(lc)));
 
 		if (attno == InvalidAttrNumber)
 			reader->missing = psprintf("changes were captured before column \"%s\" was", NameStr(attr->attname));
@@ -170,9 +170,9 @@ segment_open(const PgtViewSource *source, Oid segrelid)
 static Datum
 column_value(ColumnReader *reader, Datum stored)
 {
-	bytea	   *bytes;
+	bytea *bytes;
 	StringInfoData buf;
-	Datum		value = 0;
+	Datum value = 0;
 
 	if (reader->kind == PGT_KIND_NATIVE)
 		return stored;
@@ -193,15 +193,15 @@ column_value(ColumnReader *reader, Datum stored)
 static bool
 mask_touches(const PgtViewSource *source, Datum mask, bool is_varbit)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, source->attnums)
 	{
-		int			bit = lfirst_int(lc) - 1;
+		int bit = lfirst_int(lc) - 1;
 
 		if (is_varbit)
 		{
-			VarBit	   *bits = DatumGetVarBitP(mask);
+			VarBit *bits = DatumGetVarBitP(mask);
 
 			if (bit < VARBITLEN(bits) && (VARBITS(bits)[bit / 8] & (0x80 >> (bit % 8))))
 				return true;
@@ -216,11 +216,11 @@ mask_touches(const PgtViewSource *source, Datum mask, bool is_varbit)
 static void
 delta_add_row(PgtDelta *delta, const PgtViewSource *source, SegmentReader *reader, TupleTableSlot *slot)
 {
-	Datum	   *values = palloc(sizeof(Datum) * delta->desc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * delta->desc->natts);
-	bool		isnull;
-	char		op = DatumGetChar(slot_getattr(slot, SEG_OP, &isnull));
-	Datum		mask;
+	Datum *values = palloc(sizeof(Datum) * delta->desc->natts);
+	bool *nulls = palloc(sizeof(bool) * delta->desc->natts);
+	bool isnull;
+	char op = DatumGetChar(slot_getattr(slot, SEG_OP, &isnull));
+	Datum mask;
 
 	delta->seen = true;
 	if (op == 'T' || op == 'X')
@@ -265,8 +265,8 @@ segment_read(PgtDelta *delta, const PgtViewSource *source, SegmentReader *reader
 
 	while (delta->diff_reason == NULL && table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		bool		isnull;
-		uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot_getattr(slot, SEG_XID, &isnull)));
+		bool isnull;
+		uint64 xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot_getattr(slot, SEG_XID, &isnull)));
 
 		CHECK_FOR_INTERRUPTS();
 		if (!pgt_frontier_sees(interval[1], xid))
@@ -285,9 +285,9 @@ PgtDelta *
 pgt_buffer_read(const PgtViewSource *source, const PgtFrontier *from, const PgtFrontier *to)
 {
 	const PgtFrontier *interval[2] = {from, to};
-	PgtDelta   *delta = delta_create(pgt_delta_desc(source));
-	Snapshot	snapshot = pgt_buffer_snapshot();
-	ListCell   *lc;
+	PgtDelta *delta = delta_create(pgt_delta_desc(source));
+	Snapshot snapshot = pgt_buffer_snapshot();
+	ListCell *lc;
 
 	foreach (lc, pgt_segment_list(source->relid, snapshot))
 	{
@@ -317,13 +317,13 @@ pgt_buffer_read(const PgtViewSource *source, const PgtFrontier *from, const PgtF
 PgtDelta *
 pgt_buffer_read_st(const PgtViewSource *source, int64 from, int64 *last)
 {
-	PgtDelta   *delta = delta_create(pgt_delta_desc(source));
+	PgtDelta *delta = delta_create(pgt_delta_desc(source));
 	StringInfoData sql;
-	SPIPlanPtr	plan;
-	Portal		portal;
-	Oid			argtype = INT8OID;
-	Datum		arg = Int64GetDatum(from);
-	ListCell   *lc;
+	SPIPlanPtr plan;
+	Portal portal;
+	Oid argtype = INT8OID;
+	Datum arg = Int64GetDatum(from);
+	ListCell *lc;
 
 	*last = pgt_upstream_refresh_no(source->pgt_id);
 	if (*last <= from)

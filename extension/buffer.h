@@ -15,12 +15,12 @@
 typedef struct PgtDelta
 {
 	Tuplestorestate *store; /* rows (w int4, c<attnum> ...) */
-	TupleDesc	desc;
-	int64		rows;		 /* rows in store */
-	bool		seen;		 /* the buffer held changes of this interval, even if none touches the ST's columns */
-	bool		leftover;	 /* the buffer holds changes that S1 cannot see yet */
-	uint64		max_xid;	 /* newest transaction in the buffer, 0 when unknown */
-	char	   *diff_reason; /* the interval cannot be described by rows: TRUNCATE, DDL ...; NULL if it can */
+	TupleDesc desc;
+	int64 rows;        /* rows in store */
+	bool seen;         /* the buffer held changes of this interval, even if none touches the ST's columns */
+	bool leftover;     /* the buffer holds changes that S1 cannot see yet */
+	uint64 max_xid;    /* newest transaction in the buffer, 0 when unknown */
+	char *diff_reason; /* the interval cannot be described by rows: TRUNCATE, DDL ...; NULL if it can */
 } PgtDelta;
 
 /*

@@ -26,7 +26,7 @@
 #include "clock.h"
 #include "compat.h"
 
-static int	next_id;
+static int next_id;
 
 static PgtFindings *findings;
 
@@ -34,16 +34,16 @@ static PgtFindings *findings;
 
 typedef struct RebaseContext
 {
-	PgtBlock   *block;
-	int			depth; /* inside how many subqueries */
+	PgtBlock *block;
+	int depth; /* inside how many subqueries */
 } RebaseContext;
 
 static Node *
 entry_expr(PgtBlock *block, Var *v)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, block->maps)
+	foreach (lc, block->maps)
 	{
 		PgtEntryMap *map = lfirst(lc);
 
@@ -61,7 +61,7 @@ rebase_mutator(Node *node, RebaseContext *cxt)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Node	   *e;
+		Node *e;
 
 		if ((int) ((Var *) node)->varlevelsup != cxt->depth)
 			return copyObject(node);
@@ -72,7 +72,7 @@ rebase_mutator(Node *node, RebaseContext *cxt)
 	}
 	if (IsA(node, Query))
 	{
-		Query	   *q;
+		Query *q;
 
 		cxt->depth++;
 		q = query_tree_mutator((Query *) node, rebase_mutator, cxt, 0);
@@ -100,7 +100,7 @@ shift_varno(Node *node, int *shift)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) copyObject(node);
+		Var *v = (Var *) copyObject(node);
 
 		v->varno += *shift;
 		return (Node *) v;
@@ -111,7 +111,7 @@ shift_varno(Node *node, int *shift)
 void
 pgt_add_map(PgtBlock *block, int rtindex, List *exprs)
 {
-	PgtEntryMap   *map = palloc(sizeof(PgtEntryMap));
+	PgtEntryMap *map = palloc(sizeof(PgtEntryMap));
 
 	map->rtindex = rtindex;
 	map->exprs = exprs;
@@ -121,7 +121,7 @@ pgt_add_map(PgtBlock *block, int rtindex, List *exprs)
 static List *
 vars_of(PgtOp *op, int ordinal)
 {
-	List	   *vars = NIL;
+	List *vars = NIL;
 
 	for (int i = 1; i <= op->ncols; i++)
 		vars = lappend(vars, pgt_op_var(op, ordinal, i));
@@ -146,7 +146,7 @@ pgt_not_built(const char *reason, const char *hint)
 PgtOp *
 pgt_make_select(List *inputs, List *quals, List *targets)
 {
-	PgtOp	   *op = pgt_op_make(PGT_OP_SELECT, next_id++, 0);
+	PgtOp *op = pgt_op_make(PGT_OP_SELECT, next_id++, 0);
 
 	op->children = inputs;
 	op->quals = quals;
@@ -160,10 +160,10 @@ pgt_make_select(List *inputs, List *quals, List *targets)
 static PgtOp *
 build_scan(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
-	PgtOp	   *op = pgt_op_make(PGT_OP_SCAN, next_id++, desc->natts);
-	int			n = 0;
+	Relation rel = table_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	PgtOp *op = pgt_op_make(PGT_OP_SCAN, next_id++, desc->natts);
+	int n = 0;
 
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -183,11 +183,11 @@ build_scan(Oid relid)
 static void
 add_scan(PgtBlock *block, int rtindex, RangeTblEntry *rte)
 {
-	PgtOp	   *op = build_scan(rte->relid);
-	int			ordinal = list_length(block->inputs) + 1;
-	int			last = llast_int(op->attnums);
-	List	   *exprs = NIL;
-	int			col = 1;
+	PgtOp *op = build_scan(rte->relid);
+	int ordinal = list_length(block->inputs) + 1;
+	int last = llast_int(op->attnums);
+	List *exprs = NIL;
+	int col = 1;
 
 	for (int att = 1; att <= last; att++)
 	{
@@ -204,7 +204,7 @@ add_scan(PgtBlock *block, int rtindex, RangeTblEntry *rte)
 static void
 add_op(PgtBlock *block, int rtindex, PgtOp *op)
 {
-	int			shift = list_length(block->inputs);
+	int shift = list_length(block->inputs);
 
 	if (op->kind == PGT_OP_SELECT)
 	{
@@ -220,12 +220,12 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 static PgtOp *
 build_cte(PgtBlock *block, RangeTblEntry *rte)
 {
-	PgtLevel	   *level = block->level;
-	ListCell   *lc;
+	PgtLevel *level = block->level;
+	ListCell *lc;
 
 	for (Index up = 0; up < rte->ctelevelsup; up++)
 		level = level->up;
-	foreach(lc, level->query->cteList)
+	foreach (lc, level->query->cteList)
 	{
 		CommonTableExpr *cte = lfirst(lc);
 
@@ -238,10 +238,10 @@ build_cte(PgtBlock *block, RangeTblEntry *rte)
 static PgtOp *
 build_values(PgtBlock *block, RangeTblEntry *rte)
 {
-	PgtOp	   *op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
-	ListCell   *lc;
+	PgtOp *op = pgt_op_make(PGT_OP_UNION, next_id++, 0);
+	ListCell *lc;
 
-	foreach(lc, rte->values_lists)
+	foreach (lc, rte->values_lists)
 		op->children = lappend(op->children, pgt_make_select(NIL, NIL, (List *) lfirst(lc)));
 	pgt_op_describe(op);
 	return op;
@@ -291,13 +291,13 @@ add_quals(PgtBlock *block, Node *quals)
 static bool
 is_identity(PgtOp *input, List *targets)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (list_length(targets) != input->ncols)
 		return false;
-	foreach(lc, targets)
+	foreach (lc, targets)
 	{
-		Var		   *v = lfirst(lc);
+		Var *v = lfirst(lc);
 
 		if (!IsA(v, Var) || v->varattno != foreach_current_index(lc) + 1)
 			return false;
@@ -312,28 +312,28 @@ is_identity(PgtOp *input, List *targets)
 static PgtOp *
 close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 {
-	List	   *targets = NIL;
-	PgtOp	   *op;
-	int			pos = 1;
-	ListCell   *lc;
-	ListCell   *le;
+	List *targets = NIL;
+	PgtOp *op;
+	int pos = 1;
+	ListCell *lc;
+	ListCell *le;
 
-	foreach(lc, side->maps)
-		foreach(le, ((PgtEntryMap *) lfirst(lc))->exprs)
+	foreach (lc, side->maps)
+		foreach (le, ((PgtEntryMap *) lfirst(lc))->exprs)
 			if (lfirst(le) != NULL)
 				targets = lappend(targets, lfirst(le));
 	if (list_length(side->inputs) == 1 && side->quals == NIL && is_identity(linitial(side->inputs), targets))
 		op = linitial(side->inputs);
 	else
 		op = pgt_make_projection(side->inputs, side->quals, targets);
-	foreach(lc, side->maps)
+	foreach (lc, side->maps)
 	{
-		PgtEntryMap   *map = lfirst(lc);
-		List	   *exprs = NIL;
+		PgtEntryMap *map = lfirst(lc);
+		List *exprs = NIL;
 
-		foreach(le, map->exprs)
+		foreach (le, map->exprs)
 		{
-			Var		   *v = lfirst(le) == NULL ? NULL : pgt_op_var(op, ordinal, pos++);
+			Var *v = lfirst(le) == NULL ? NULL : pgt_op_var(op, ordinal, pos++);
 
 			if (v != NULL)
 				v->varattno += offset;
@@ -348,22 +348,22 @@ close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 static void
 build_outer(PgtBlock *block, JoinExpr *join)
 {
-	PgtOp	   *op = pgt_op_make(PGT_OP_OUTER, next_id++, 0);
-	PgtBlock		l = {block->level};
-	PgtBlock		r = {block->level};
-	PgtBlock		on = {block->level};
-	PgtBlock		out = {block->level};
-	int			ordinal = list_length(block->inputs) + 1;
-	PgtOp	   *lop;
-	PgtOp	   *rop;
-	PgtBlock	   *rside = join->jointype == JOIN_RIGHT ? &l : &r;
-	Node	   *quals;
+	PgtOp *op = pgt_op_make(PGT_OP_OUTER, next_id++, 0);
+	PgtBlock l = {block->level};
+	PgtBlock r = {block->level};
+	PgtBlock on = {block->level};
+	PgtBlock out = {block->level};
+	int ordinal = list_length(block->inputs) + 1;
+	PgtOp *lop;
+	PgtOp *rop;
+	PgtBlock *rside = join->jointype == JOIN_RIGHT ? &l : &r;
+	Node *quals;
 
 	pgt_build_from(&l, join->larg);
 	pgt_build_from(&r, join->rarg);
 	if (rside == &l)
 	{
-		PgtBlock		swap = l;
+		PgtBlock swap = l;
 
 		l = r;
 		r = swap;
@@ -389,9 +389,9 @@ pgt_build_from(PgtBlock *block, Node *node)
 		build_entry(block, ((RangeTblRef *) node)->rtindex);
 	else if (IsA(node, FromExpr))
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
-		foreach(lc, ((FromExpr *) node)->fromlist)
+		foreach (lc, ((FromExpr *) node)->fromlist)
 			pgt_build_from(block, lfirst(lc));
 		add_quals(block, ((FromExpr *) node)->quals);
 	}
@@ -415,11 +415,11 @@ pgt_build_from(PgtBlock *block, Node *node)
 
 typedef struct AggContext
 {
-	List	   *keys;	 /* expressions over the block */
-	List	   *columns; /* the child's targets: keys, then what aggregates read */
-	List	   *aggs;	 /* Aggrefs over the child */
-	bool		inside;	 /* walking an aggregate's arguments */
-	int			depth;	 /* inside how many subqueries */
+	List *keys;    /* expressions over the block */
+	List *columns; /* the child's targets: keys, then what aggregates read */
+	List *aggs;    /* Aggrefs over the child */
+	bool inside;   /* walking an aggregate's arguments */
+	int depth;     /* inside how many subqueries */
 } AggContext;
 
 static Node *split_aggregates(Node *node, AggContext *cxt);
@@ -427,7 +427,7 @@ static Node *split_aggregates(Node *node, AggContext *cxt);
 static Var *
 column_var(List *columns, int index)
 {
-	Node	   *e = list_nth(columns, index);
+	Node *e = list_nth(columns, index);
 
 	return makeVar(1, index + 1, exprType(e), exprTypmod(e), exprCollation(e), 0);
 }
@@ -435,9 +435,9 @@ column_var(List *columns, int index)
 static int
 find_or_add(List **list, Node *expr)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, *list)
+	foreach (lc, *list)
 		if (equal(lfirst(lc), expr))
 			return foreach_current_index(lc);
 	*list = lappend(*list, expr);
@@ -448,11 +448,11 @@ find_or_add(List **list, Node *expr)
 static int
 key_position(AggContext *cxt, Node *node)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, cxt->keys)
+	foreach (lc, cxt->keys)
 	{
-		Node	   *key = lfirst(lc);
+		Node *key = lfirst(lc);
 
 		if (cxt->depth > 0)
 		{
@@ -475,8 +475,8 @@ outer_column(AggContext *cxt, Var *v)
 static Node *
 split_aggref(Node *node, AggContext *cxt)
 {
-	Aggref	   *agg;
-	Var		   *v;
+	Aggref *agg;
+	Var *v;
 
 	cxt->inside = true;
 	agg = (Aggref *) expression_tree_mutator(node, split_aggregates, cxt);
@@ -494,7 +494,7 @@ split_aggref(Node *node, AggContext *cxt)
 static Node *
 split_aggregates(Node *node, AggContext *cxt)
 {
-	int			key;
+	int key;
 
 	if (node == NULL)
 		return NULL;
@@ -502,7 +502,7 @@ split_aggregates(Node *node, AggContext *cxt)
 		return outer_column(cxt, column_var(cxt->columns, key));
 	if (IsA(node, Query))
 	{
-		Query	   *q;
+		Query *q;
 
 		cxt->depth++;
 		q = query_tree_mutator((Query *) node, split_aggregates, cxt, 0);
@@ -530,7 +530,7 @@ split_aggregates(Node *node, AggContext *cxt)
 static bool
 collect_dependent(Node *node, AggContext *cxt)
 {
-	bool		result;
+	bool result;
 
 	if (node == NULL || (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth))
 		return false;
@@ -557,7 +557,7 @@ collect_dependent(Node *node, AggContext *cxt)
 static PgtOp *
 make_agg(PgtOp *child, int nkeys, List *aggs, bool scalar)
 {
-	PgtOp	   *op = pgt_op_make(PGT_OP_AGG, next_id++, 0);
+	PgtOp *op = pgt_op_make(PGT_OP_AGG, next_id++, 0);
 
 	op->children = list_make1(child);
 	op->nkeys = nkeys;
@@ -571,14 +571,14 @@ make_agg(PgtOp *child, int nkeys, List *aggs, bool scalar)
 static PgtOp *
 build_grouped(PgtBlock *block, Query *query, List *targets, Node *having)
 {
-	AggContext	cxt = {NIL};
-	ListCell   *lc;
-	PgtOp	   *agg;
-	List	   *quals;
+	AggContext cxt = {NIL};
+	ListCell *lc;
+	PgtOp *agg;
+	List *quals;
 
-	foreach(lc, query->groupClause)
+	foreach (lc, query->groupClause)
 	{
-		Node	   *key = (Node *) get_sortgroupclause_tle(lfirst(lc), query->targetList)->expr;
+		Node *key = (Node *) get_sortgroupclause_tle(lfirst(lc), query->targetList)->expr;
 
 		key = pgt_rebase(block, pgt_flatten_group_exprs(query, key));
 		if (!list_member(cxt.keys, key))
@@ -616,14 +616,14 @@ pgt_make_distinct(PgtOp *child)
 PgtOp *
 pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
 {
-	List	   *targets = NIL;
-	ListCell   *t;
-	ListCell   *c;
-	int			col = 1;
+	List *targets = NIL;
+	ListCell *t;
+	ListCell *c;
+	int col = 1;
 
 	forboth(t, setop->colTypes, c, setop->colCollations)
 	{
-		Node	   *e = (Node *) pgt_op_var(leaf, 1, col++);
+		Node *e = (Node *) pgt_op_var(leaf, 1, col++);
 
 		if (exprType(e) != lfirst_oid(t))
 			e = coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION");
@@ -640,8 +640,8 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 	if (IsA(node, RangeTblRef))
 	{
 		RangeTblEntry *rte = rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable);
-		PgtBlock		block = {level};
-		PgtOp	   *op = pgt_coerce_leaf(pgt_build_query(rte->subquery, level), top);
+		PgtBlock block = {level};
+		PgtOp *op = pgt_coerce_leaf(pgt_build_query(rte->subquery, level), top);
 
 		add_op(&block, 1, linitial(op->children));
 		*leaves = lappend(*leaves, pgt_make_select(block.inputs, block.quals, (List *) pgt_rebase(&block, (Node *) op->targets)));
@@ -658,8 +658,8 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 		/* a UNION below a UNION ALL removes its own duplicates; a UNION ALL below a UNION need not be told apart */
 		if (!setop->all && setop != top && top->all)
 		{
-			List	   *own = NIL;
-			PgtOp	   *u = pgt_op_make(PGT_OP_UNION, next_id++, 0);
+			List *own = NIL;
+			PgtOp *u = pgt_op_make(PGT_OP_UNION, next_id++, 0);
 
 			collect_union(level, (Node *) setop, setop, &own);
 			u->children = own;
@@ -675,7 +675,7 @@ collect_union(PgtLevel *level, Node *node, SetOperationStmt *top, List **leaves)
 PgtOp *
 pgt_build_setop(PgtLevel *level, SetOperationStmt *setop)
 {
-	PgtOp	   *op;
+	PgtOp *op;
 
 	if (setop->op != SETOP_UNION)
 		return pgt_build_intersect(level, setop);
@@ -688,9 +688,9 @@ pgt_build_setop(PgtLevel *level, SetOperationStmt *setop)
 PgtOp *
 pgt_build_level(PgtLevel *level, List *exprs)
 {
-	PgtBlock	block = {level};
-	Query	   *query = level->query;
-	Node	   *having;
+	PgtBlock block = {level};
+	Query *query = level->query;
+	Node *having;
 
 	pgt_build_from(&block, (Node *) query->jointree);
 	exprs = (List *) pgt_rebase(&block, (Node *) exprs);
@@ -703,10 +703,10 @@ pgt_build_level(PgtLevel *level, List *exprs)
 PgtOp *
 pgt_build_query(Query *query, PgtLevel *up)
 {
-	PgtLevel	level = {query, up};
+	PgtLevel level = {query, up};
 	PgtWindowSplit *split;
-	List	   *exprs;
-	PgtOp	   *op;
+	List *exprs;
+	PgtOp *op;
 
 	if (query->setOperations != NULL)
 		return pgt_build_top(query, pgt_build_setop(&level, castNode(SetOperationStmt, query->setOperations)));
@@ -724,7 +724,7 @@ pgt_build_query(Query *query, PgtLevel *up)
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
 {
-	PgtOp	   *op;
+	PgtOp *op;
 
 	next_id = 1;
 	findings = found;

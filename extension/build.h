@@ -11,23 +11,23 @@
 /* The query levels around the one being built: where a CTE reference finds its query. */
 typedef struct PgtLevel
 {
-	Query	   *query;
+	Query *query;
 	struct PgtLevel *up;
 } PgtLevel;
 
 /* The expressions that one range table entry's columns stand for, over the block's inputs. */
 typedef struct PgtEntryMap
 {
-	int			rtindex;
-	List	   *exprs; /* by attribute number; NULL where there is no such column */
+	int rtindex;
+	List *exprs; /* by attribute number; NULL where there is no such column */
 } PgtEntryMap;
 
 typedef struct PgtBlock
 {
-	PgtLevel   *level;
-	List	   *inputs; /* of PgtOp */
-	List	   *quals;	/* over the inputs; may hold subqueries until the block is closed */
-	List	   *maps;	/* of PgtEntryMap */
+	PgtLevel *level;
+	List *inputs; /* of PgtOp */
+	List *quals;  /* over the inputs; may hold subqueries until the block is closed */
+	List *maps;   /* of PgtEntryMap */
 } PgtBlock;
 
 /* build.c */
@@ -46,7 +46,7 @@ extern PgtOp *pgt_make_distinct(PgtOp *child);
 
 /* build_part.c */
 typedef struct PgtWindowSplit PgtWindowSplit;
-extern List *pgt_target_exprs(Query *query); /* the select list; hidden entries too where they are needed above it */
+extern List *pgt_target_exprs(Query *query);                                         /* the select list; hidden entries too where they are needed above it */
 extern PgtWindowSplit *pgt_split_windows(Query *query, List *exprs, List **columns); /* NULL: no windows, columns = exprs */
 extern PgtOp *pgt_build_windows(PgtOp *op, PgtWindowSplit *split);
 extern PgtOp *pgt_build_top(Query *query, PgtOp *op); /* DISTINCT, ORDER BY, LIMIT */
@@ -59,12 +59,12 @@ extern bool pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc); /* its orde
 extern PgtOp *pgt_build_grouping_sets(PgtLevel *level, List *exprs);
 
 /* build_apply.c */
-extern void pgt_apply_reset(void); /* before each tree */
+extern void pgt_apply_reset(void);         /* before each tree */
 extern bool pgt_is_correlated(Node *node); /* refers to a query level above the node's own */
 extern Node *pgt_prepare_sublinks(PgtLevel *level, Node *expr);
 extern PgtOp *pgt_make_projection(List *inputs, List *quals, List *targets); /* SELECT, or APPLY if subqueries are involved */
-extern Node *pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right); /* subqueries of an ON become columns of a side */
-extern void pgt_check_closed(PgtOp *op); /* nothing refers to a level that is gone */
+extern Node *pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right);    /* subqueries of an ON become columns of a side */
+extern void pgt_check_closed(PgtOp *op);                                     /* nothing refers to a level that is gone */
 extern bool pgt_is_dependent(RangeTblEntry *rte);
 extern void pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left); /* left: the LEFT JOIN it is the right side of */
 

@@ -28,14 +28,14 @@
 /* A subquery seen before is the same template again, so that equal expressions stay equal (GROUP BY and SELECT list). */
 typedef struct KnownTemplate
 {
-	Query	   *level;
-	Query	   *subquery;
-	bool		exists;
-	Query	   *template;
+	Query *level;
+	Query *subquery;
+	bool exists;
+	Query *template;
 } KnownTemplate;
 
 static List *pending; /* of PgtOp: read by templates that have no APPLY yet, newest first */
-static List *known;	  /* of KnownTemplate */
+static List *known;   /* of KnownTemplate */
 
 void
 pgt_apply_reset(void)
@@ -49,7 +49,7 @@ pgt_apply_reset(void)
 static bool
 correlated_walker(Node *node, int *depth)
 {
-	bool		result;
+	bool result;
 
 	if (node == NULL)
 		return false;
@@ -70,7 +70,7 @@ correlated_walker(Node *node, int *depth)
 bool
 pgt_is_correlated(Node *node)
 {
-	int			depth = 0;
+	int depth = 0;
 
 	if (node != NULL && IsA(node, Query))
 		return query_tree_walker((Query *) node, correlated_walker, &depth, 0);
@@ -84,9 +84,9 @@ reads_walker(Node *node, void *context)
 		return false;
 	if (IsA(node, Query))
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
-		foreach(lc, ((Query *) node)->rtable)
+		foreach (lc, ((Query *) node)->rtable)
 			if (((RangeTblEntry *) lfirst(lc))->rtekind == RTE_RELATION || ((RangeTblEntry *) lfirst(lc))->rtekind == RTE_CTE)
 				return true;
 		return query_tree_walker((Query *) node, reads_walker, context, 0);
@@ -97,13 +97,13 @@ reads_walker(Node *node, void *context)
 void
 pgt_check_closed(PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (pgt_is_correlated((Node *) op->targets) || pgt_is_correlated((Node *) op->quals) || pgt_is_correlated((Node *) op->aggs) ||
 		pgt_is_correlated((Node *) op->query))
 		pgt_not_built("a subquery that refers to the query two levels around it, or from below an outer join or a subquery in FROM",
 					  "Let every subquery refer to the tables of the query directly around it, in its WHERE clause.");
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		pgt_check_closed(lfirst(lc));
 }
 
@@ -113,7 +113,7 @@ static bool
 keeps_rows(Query *q)
 {
 	return !q->hasAggs && q->groupClause == NIL && q->groupingSets == NIL && q->havingQual == NULL && !q->hasTargetSRFs &&
-		q->setOperations == NULL;
+		   q->setOperations == NULL;
 }
 
 static bool
@@ -125,7 +125,7 @@ limits(Query *q)
 static bool
 is_positive(Node *limit)
 {
-	Const	   *c = (Const *) eval_const_expressions(NULL, limit);
+	Const *c = (Const *) eval_const_expressions(NULL, limit);
 
 	return IsA(c, Const) && !c->constisnull && DatumGetInt64(c->constvalue) > 0;
 }
@@ -133,7 +133,7 @@ is_positive(Node *limit)
 static List *
 one_column(void)
 {
-	Node	   *one = makeBoolConst(true, false);
+	Node *one = makeBoolConst(true, false);
 
 	return list_make1(makeTargetEntry((Expr *) one, 1, pstrdup("c1"), false));
 }
@@ -174,7 +174,7 @@ from_first(List *quals)
 static Query *
 read_all(PgtOp *op)
 {
-	Query	   *t = makeNode(Query);
+	Query *t = makeNode(Query);
 
 	t->commandType = CMD_SELECT;
 	t->canSetTag = true;
@@ -187,24 +187,24 @@ read_all(PgtOp *op)
 
 typedef struct GatherContext
 {
-	List	   *vars; /* distinct Vars over the inputs, in the order found */
-	int			depth;
+	List *vars; /* distinct Vars over the inputs, in the order found */
+	int depth;
 } GatherContext;
 
 /* The query's own Vars, which are over a block's inputs, become those of its first FROM item, a SELECT of `vars`.  In place. */
 static bool
 gather_walker(Node *node, GatherContext *cxt)
 {
-	bool		result;
+	bool result;
 
 	if (node == NULL)
 		return false;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) node;
-		Var		   *key;
-		ListCell   *lc;
-		int			pos = 0;
+		Var *v = (Var *) node;
+		Var *key;
+		ListCell *lc;
+		int pos = 0;
 
 		if ((int) v->varlevelsup != cxt->depth)
 			return false;
@@ -213,7 +213,7 @@ gather_walker(Node *node, GatherContext *cxt)
 			v->varno = 2;
 			return false;
 		}
-		foreach(lc, cxt->vars)
+		foreach (lc, cxt->vars)
 			if (((Var *) lfirst(lc))->varno == v->varno && ((Var *) lfirst(lc))->varattno == v->varattno)
 				pos = foreach_current_index(lc) + 1;
 		if (pos == 0)
@@ -250,16 +250,16 @@ gather_vars(Query *q)
 static Query *
 split_template(PgtLevel *level)
 {
-	Query	   *q = level->query;
-	PgtBlock	block = {level};
-	Query	   *t = makeNode(Query);
-	List	   *inner = NIL;
-	List	   *outer = NIL;
-	ListCell   *lc;
-	List	   *vars;
+	Query *q = level->query;
+	PgtBlock block = {level};
+	Query *t = makeNode(Query);
+	List *inner = NIL;
+	List *outer = NIL;
+	ListCell *lc;
+	List *vars;
 
 	pgt_build_from(&block, (Node *) q->jointree);
-	foreach(lc, block.quals)
+	foreach (lc, block.quals)
 		if (pgt_is_correlated(lfirst(lc)))
 			outer = lappend(outer, lfirst(lc));
 		else
@@ -267,7 +267,7 @@ split_template(PgtLevel *level)
 	*t = *q;
 	t->cteList = NIL;
 	t->targetList = NIL;
-	foreach(lc, q->targetList)
+	foreach (lc, q->targetList)
 	{
 		TargetEntry *tle = flatCopyTargetEntry(lfirst(lc));
 
@@ -299,7 +299,7 @@ is_buildable(Query *q)
 static Query *
 make_template(PgtLevel *up, Query *q, bool exists)
 {
-	PgtLevel	level = {copyObject(q), up};
+	PgtLevel level = {copyObject(q), up};
 
 	if (exists)
 		strip_exists(level.query);
@@ -319,9 +319,9 @@ static Query *
 template_of(PgtLevel *level, Query *subquery, bool exists)
 {
 	KnownTemplate *k;
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, known)
+	foreach (lc, known)
 	{
 		k = lfirst(lc);
 		if (k->level == level->query && k->exists == exists && equal(k->subquery, subquery))
@@ -345,7 +345,7 @@ prepare_mutator(Node *node, PgtLevel *level)
 		return node; /* a template already */
 	if (IsA(node, SubLink))
 	{
-		SubLink    *s = (SubLink *) palloc(sizeof(SubLink));
+		SubLink *s = (SubLink *) palloc(sizeof(SubLink));
 
 		*s = *(SubLink *) node;
 		s->testexpr = prepare_mutator(s->testexpr, level);
@@ -366,9 +366,9 @@ pgt_prepare_sublinks(PgtLevel *level, Node *expr)
 static PgtOp *
 pending_op(int id)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, pending)
+	foreach (lc, pending)
 		if (((PgtOp *) lfirst(lc))->id == id)
 			return lfirst(lc);
 	elog(ERROR, "operator node %d not found", id);
@@ -378,15 +378,15 @@ pending_op(int id)
 static bool
 adopt_walker(Node *node, PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 	{
-		foreach(lc, ((Query *) node)->rtable)
+		foreach (lc, ((Query *) node)->rtable)
 		{
-			int			id = pgt_placeholder_number(lfirst(lc), false);
+			int id = pgt_placeholder_number(lfirst(lc), false);
 
 			if (id == 0)
 				continue;
@@ -402,8 +402,8 @@ adopt_walker(Node *node, PgtOp *op)
 static bool
 proven(PgtOp *op, Query *sub, Node *arg)
 {
-	int			ordinal;
-	Var		   *v;
+	int ordinal;
+	Var *v;
 
 	if (IsA(arg, RelabelType))
 		arg = (Node *) ((RelabelType *) arg)->arg;
@@ -421,18 +421,18 @@ proven(PgtOp *op, Query *sub, Node *arg)
 static bool
 test_is_never_null(PgtOp *op, Query *sub, Node *test)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (IsA(test, BoolExpr))
 	{
-		foreach(lc, ((BoolExpr *) test)->args)
+		foreach (lc, ((BoolExpr *) test)->args)
 			if (!test_is_never_null(op, sub, lfirst(lc)))
 				return false;
 		return true;
 	}
 	if (!IsA(test, OpExpr) || !op_strict(((OpExpr *) test)->opno))
 		return false;
-	foreach(lc, ((OpExpr *) test)->args)
+	foreach (lc, ((OpExpr *) test)->args)
 		if (!proven(op, sub, lfirst(lc)))
 			return false;
 	return true;
@@ -452,8 +452,8 @@ params_mutator(Node *node, List *targets)
 static void
 in_to_exists(SubLink *s)
 {
-	Query	   *sub = (Query *) s->subselect;
-	Node	   *test = copyObject(s->testexpr);
+	Query *sub = (Query *) s->subselect;
+	Node *test = copyObject(s->testexpr);
 
 	IncrementVarSublevelsUp(test, 1, 0);
 	sub->jointree->quals = make_and_qual(sub->jointree->quals, params_mutator(test, sub->targetList));
@@ -472,14 +472,14 @@ reads_one_node(Query *sub)
 static bool
 simplify_walker(Node *node, PgtOp *op)
 {
-	SubLink    *s = (SubLink *) node;
+	SubLink *s = (SubLink *) node;
 
 	if (node == NULL || IsA(node, Query))
 		return false;
 	if (IsA(node, SubLink) && s->subLinkType == ANY_SUBLINK)
 	{
-		Query	   *sub = (Query *) s->subselect;
-		bool		conjunct = list_member_ptr(make_ands_implicit((Expr *) op->query->jointree->quals), node);
+		Query *sub = (Query *) s->subselect;
+		bool conjunct = list_member_ptr(make_ands_implicit((Expr *) op->query->jointree->quals), node);
 
 		if (reads_one_node(sub) && keeps_rows(sub) && !limits(sub) && !sub->hasWindowFuncs &&
 			(conjunct || test_is_never_null(op, sub, s->testexpr)))
@@ -492,12 +492,12 @@ simplify_walker(Node *node, PgtOp *op)
 static List *
 target_entries(List *exprs)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, exprs)
+	foreach (lc, exprs)
 	{
-		int			n = foreach_current_index(lc) + 1;
+		int n = foreach_current_index(lc) + 1;
 
 		out = lappend(out, makeTargetEntry(lfirst(lc), n, psprintf("c%d", n), false));
 	}
@@ -509,7 +509,7 @@ static void
 add_beside(Query *q, RangeTblEntry *rte, bool left, List *on)
 {
 	RangeTblRef *ref = makeNode(RangeTblRef);
-	JoinExpr   *join = makeNode(JoinExpr);
+	JoinExpr *join = makeNode(JoinExpr);
 
 	q->rtable = lappend(q->rtable, rte);
 	ref->rtindex = 2;
@@ -528,13 +528,13 @@ add_beside(Query *q, RangeTblEntry *rte, bool left, List *on)
 static PgtOp *
 make_apply(List *inputs, List *quals, Query *q)
 {
-	PgtOp	   *op = pgt_build_op(PGT_OP_APPLY);
-	List	   *plain = NIL;
-	List	   *subs = NIL;
-	List	   *vars;
-	ListCell   *lc;
+	PgtOp *op = pgt_build_op(PGT_OP_APPLY);
+	List *plain = NIL;
+	List *subs = NIL;
+	List *vars;
+	ListCell *lc;
 
-	foreach(lc, quals)
+	foreach (lc, quals)
 		if (checkExprHasSubLink(lfirst(lc)))
 			subs = lappend(subs, lfirst(lc));
 		else
@@ -557,7 +557,7 @@ make_apply(List *inputs, List *quals, Query *q)
 static Query *
 new_template(List *targets)
 {
-	Query	   *q = makeNode(Query);
+	Query *q = makeNode(Query);
 
 	q->commandType = CMD_SELECT;
 	q->canSetTag = true;
@@ -627,28 +627,28 @@ void
 pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 {
 	RangeTblEntry *rte = rebased_entry(block, rt_fetch(rtindex, block->level->query->rtable));
-	List	   *targets = NIL;
-	List	   *columns;
-	List	   *on = NIL;
-	ListCell   *lc;
-	ListCell   *le;
-	Query	   *q;
-	PgtOp	   *op;
-	int			pos = 1;
+	List *targets = NIL;
+	List *columns;
+	List *on = NIL;
+	ListCell *lc;
+	ListCell *le;
+	Query *q;
+	PgtOp *op;
+	int pos = 1;
 
 	pgt_expand_rte(rte, BESIDE_VARNO, &columns);
 	pgt_add_map(block, rtindex, columns);
 	if (left != NULL && left->quals != NULL)
 		on = make_ands_implicit((Expr *) pgt_rebase(block, left->quals));
-	foreach(lc, block->maps)
-		foreach(le, ((PgtEntryMap *) lfirst(lc))->exprs)
+	foreach (lc, block->maps)
+		foreach (le, ((PgtEntryMap *) lfirst(lc))->exprs)
 			if (lfirst(le) != NULL)
 				targets = lappend(targets, lfirst(le));
 	q = new_template(targets);
 	add_beside(q, rte, left != NULL, on);
 	op = make_apply(block->inputs, block->quals, q);
-	foreach(lc, block->maps)
-		foreach(le, ((PgtEntryMap *) lfirst(lc))->exprs)
+	foreach (lc, block->maps)
+		foreach (le, ((PgtEntryMap *) lfirst(lc))->exprs)
 			if (lfirst(le) != NULL)
 				lfirst(le) = pgt_op_var(op, 1, pos++);
 	block->inputs = list_make1(op);
@@ -659,16 +659,16 @@ pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 
 typedef struct LowerContext
 {
-	PgtOp	   *sides[2];
-	List	   *extra[2];
+	PgtOp *sides[2];
+	List *extra[2];
 } LowerContext;
 
 static Node *
 lower_mutator(Node *node, LowerContext *cxt)
 {
-	Relids		sides;
-	int			side;
-	Node	   *column;
+	Relids sides;
+	int side;
+	Node *column;
 
 	if (node == NULL)
 		return NULL;
@@ -699,7 +699,7 @@ pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right)
 	qual = lower_mutator(qual, &cxt);
 	for (int i = 0; i < 2; i++)
 	{
-		List	   *targets = NIL;
+		List *targets = NIL;
 
 		if (cxt.extra[i] == NIL)
 			continue;

@@ -20,18 +20,18 @@
 
 typedef struct SetContext
 {
-	List	   *refs;  /* of int: the set */
-	List	   *keys;  /* its expressions */
-	List	   *nulls; /* those of other sets */
+	List *refs;  /* of int: the set */
+	List *keys;  /* its expressions */
+	List *nulls; /* those of other sets */
 } SetContext;
 
 static Const *
 grouping_value(GroupingFunc *g, List *refs)
 {
-	int32		value = 0;
-	ListCell   *lc;
+	int32 value = 0;
+	ListCell *lc;
 
-	foreach(lc, g->refs)
+	foreach (lc, g->refs)
 		value = (value << 1) | (list_member_int(refs, lfirst_int(lc)) ? 0 : 1);
 	return makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(value), false, true);
 }
@@ -55,13 +55,13 @@ set_mutator(Node *node, SetContext *cxt)
 static SetContext
 make_context(Query *query, List *refs)
 {
-	SetContext	cxt = {refs, NIL, NIL};
-	ListCell   *lc;
+	SetContext cxt = {refs, NIL, NIL};
+	ListCell *lc;
 
-	foreach(lc, query->groupClause)
+	foreach (lc, query->groupClause)
 	{
 		SortGroupClause *clause = lfirst(lc);
-		Node	   *key = pgt_flatten_group_exprs(query, (Node *) get_sortgroupclause_tle(clause, query->targetList)->expr);
+		Node *key = pgt_flatten_group_exprs(query, (Node *) get_sortgroupclause_tle(clause, query->targetList)->expr);
 
 		if (list_member_int(refs, clause->tleSortGroupRef))
 			cxt.keys = lappend(cxt.keys, key);
@@ -74,13 +74,13 @@ make_context(Query *query, List *refs)
 static PgtOp *
 build_set(PgtLevel *level, List *exprs, List *refs)
 {
-	Query	   *q = copyObject(level->query);
-	PgtLevel	own = {q, level->up};
-	SetContext	cxt = make_context(q, refs);
-	List	   *clauses = NIL;
-	ListCell   *lc;
+	Query *q = copyObject(level->query);
+	PgtLevel own = {q, level->up};
+	SetContext cxt = make_context(q, refs);
+	List *clauses = NIL;
+	ListCell *lc;
 
-	foreach(lc, q->groupClause)
+	foreach (lc, q->groupClause)
 		if (list_member_int(refs, ((SortGroupClause *) lfirst(lc))->tleSortGroupRef))
 			clauses = lappend(clauses, lfirst(lc));
 	q->groupClause = clauses;
@@ -93,13 +93,13 @@ build_set(PgtLevel *level, List *exprs, List *refs)
 PgtOp *
 pgt_build_grouping_sets(PgtLevel *level, List *exprs)
 {
-	PgtOp	   *op = pgt_build_op(PGT_OP_UNION);
-	List	   *sets = expand_grouping_sets(level->query->groupingSets, level->query->groupDistinct, -1);
-	ListCell   *lc;
+	PgtOp *op = pgt_build_op(PGT_OP_UNION);
+	List *sets = expand_grouping_sets(level->query->groupingSets, level->query->groupDistinct, -1);
+	ListCell *lc;
 
 	if (checkExprHasSubLink((Node *) exprs) || checkExprHasSubLink(level->query->havingQual))
 		pgt_not_built("a subquery beside GROUPING SETS", "Put the grouping into a subquery in FROM.");
-	foreach(lc, sets)
+	foreach (lc, sets)
 		op->children = lappend(op->children, build_set(level, exprs, lfirst(lc)));
 	pgt_op_describe(op);
 	return op;

@@ -27,16 +27,16 @@ static bool
 keeps_hidden_targets(Query *query)
 {
 	return query->setOperations == NULL && (query->distinctClause == NIL || query->hasDistinctOn) &&
-		(query->hasWindowFuncs || query->hasDistinctOn || query->limitCount != NULL || query->limitOffset != NULL);
+		   (query->hasWindowFuncs || query->hasDistinctOn || query->limitCount != NULL || query->limitOffset != NULL);
 }
 
 List *
 pgt_target_exprs(Query *query)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
@@ -50,7 +50,7 @@ pgt_target_exprs(Query *query)
 static PgtOp *
 make_part(PgtOp *child, PgtPartKind kind)
 {
-	PgtOp	   *op = pgt_build_op(PGT_OP_PART);
+	PgtOp *op = pgt_build_op(PGT_OP_PART);
 
 	op->children = list_make1(child);
 	op->part = palloc0(sizeof(PgtPart));
@@ -62,10 +62,10 @@ make_part(PgtOp *child, PgtPartKind kind)
 static List *
 sort_keys(List *clauses, int *column_of)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, clauses)
+	foreach (lc, clauses)
 	{
 		SortGroupClause *clause = lfirst(lc);
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
@@ -79,10 +79,10 @@ sort_keys(List *clauses, int *column_of)
 static List *
 group_keys(List *clauses, int *column_of)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, clauses)
+	foreach (lc, clauses)
 		out = list_append_unique_int(out, column_of[((SortGroupClause *) lfirst(lc))->tleSortGroupRef]);
 	return out;
 }
@@ -91,15 +91,15 @@ group_keys(List *clauses, int *column_of)
 static int *
 columns_of_refs(Query *query, bool hidden, List *at)
 {
-	Index		max = 0;
-	int		   *map;
-	int			n = 0;
-	ListCell   *lc;
+	Index max = 0;
+	int *map;
+	int n = 0;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		max = Max(max, ((TargetEntry *) lfirst(lc))->ressortgroupref);
 	map = palloc0(sizeof(int) * (max + 1));
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
 
@@ -115,19 +115,19 @@ columns_of_refs(Query *query, bool hidden, List *at)
 
 struct PgtWindowSplit
 {
-	Query	   *query;
-	List	   *columns; /* of the node below: parts without window functions */
-	List	   *funcs;	 /* of WindowFunc, over the columns */
-	List	   *targets; /* the target list over the columns; window functions still as such */
-	List	   *at;		 /* of int: the column that an entry is as a whole, 0 if it is none */
+	Query *query;
+	List *columns; /* of the node below: parts without window functions */
+	List *funcs;   /* of WindowFunc, over the columns */
+	List *targets; /* the target list over the columns; window functions still as such */
+	List *at;      /* of int: the column that an entry is as a whole, 0 if it is none */
 };
 
 static int
 column_for(PgtWindowSplit *split, Node *expr)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, split->columns)
+	foreach (lc, split->columns)
 		if (equal(lfirst(lc), expr))
 			return foreach_current_index(lc) + 1;
 	split->columns = lappend(split->columns, expr);
@@ -152,7 +152,7 @@ static Node *
 split_mutator(Node *node, PgtWindowSplit *split)
 {
 	WindowFunc *f;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL || IsA(node, Const))
 		return node;
@@ -165,7 +165,7 @@ split_mutator(Node *node, PgtWindowSplit *split)
 	f->args = (List *) split_mutator((Node *) f->args, split);
 	f->aggfilter = (Expr *) split_mutator((Node *) f->aggfilter, split);
 	f->location = -1;
-	foreach(lc, split->funcs)
+	foreach (lc, split->funcs)
 		if (equal(lfirst(lc), f))
 			return lfirst(lc);
 	split->funcs = lappend(split->funcs, f);
@@ -176,16 +176,16 @@ PgtWindowSplit *
 pgt_split_windows(Query *query, List *exprs, List **columns)
 {
 	PgtWindowSplit *split;
-	ListCell   *lc;
+	ListCell *lc;
 
 	*columns = exprs;
 	if (!query->hasWindowFuncs)
 		return NULL;
 	split = palloc0(sizeof(PgtWindowSplit));
 	split->query = query;
-	foreach(lc, exprs)
+	foreach (lc, exprs)
 	{
-		bool		whole = !has_window(lfirst(lc), NULL);
+		bool whole = !has_window(lfirst(lc), NULL);
 
 		split->at = lappend_int(split->at, whole ? column_for(split, lfirst(lc)) : 0);
 		split->targets = lappend(split->targets, whole ? column_var(split, lfirst(lc)) : split_mutator(lfirst(lc), split));
@@ -197,7 +197,7 @@ pgt_split_windows(Query *query, List *exprs, List **columns)
 static PgtWindow *
 make_window(WindowFunc *f, WindowClause *wc, int *column_of)
 {
-	PgtWindow  *w = palloc0(sizeof(PgtWindow));
+	PgtWindow *w = palloc0(sizeof(PgtWindow));
 
 	w->func = f;
 	w->order = sort_keys(wc->orderClause, column_of);
@@ -209,19 +209,19 @@ make_window(WindowFunc *f, WindowClause *wc, int *column_of)
 
 typedef struct PlaceContext
 {
-	List	   *placed; /* of PgtWindow, in output order */
-	int			offset;
+	List *placed; /* of PgtWindow, in output order */
+	int offset;
 } PlaceContext;
 
 static Node *
 place_mutator(Node *node, PlaceContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, WindowFunc))
-		foreach(lc, cxt->placed)
+		foreach (lc, cxt->placed)
 			if (((PgtWindow *) lfirst(lc))->func == (WindowFunc *) node || equal(((PgtWindow *) lfirst(lc))->func, node))
 				return (Node *) makeVar(1, cxt->offset + foreach_current_index(lc) + 1, exprType(node), -1, exprCollation(node), 0);
 	return expression_tree_mutator(node, place_mutator, cxt);
@@ -248,11 +248,11 @@ static WindowFunc *
 settle_pairs(PgtWindowSplit *split)
 {
 	WindowFunc *first = NULL;
-	bool		several = false;
-	List	   *front = NIL;
-	ListCell   *lc;
+	bool several = false;
+	List *front = NIL;
+	ListCell *lc;
 
-	foreach(lc, split->funcs)
+	foreach (lc, split->funcs)
 	{
 		WindowFunc *f = lfirst(lc);
 
@@ -263,7 +263,7 @@ settle_pairs(PgtWindowSplit *split)
 	}
 	if (!several)
 		return NULL;
-	foreach(lc, split->funcs)
+	foreach (lc, split->funcs)
 		if (((WindowFunc *) lfirst(lc))->winref == first->winref)
 			front = lappend(front, lfirst(lc));
 	split->funcs = list_concat(front, list_difference_ptr(split->funcs, front));
@@ -286,18 +286,18 @@ row_number_of(Index winref)
 static PgtOp *
 build_window_node(PgtOp *op, PgtWindowSplit *split, List **todo, WindowFunc *first, int tiebreak)
 {
-	PgtOp	   *part = make_part(op, PGT_PART_WINDOW);
-	int		   *column_of = columns_of_refs(split->query, true, split->at);
-	List	   *rest = NIL;
-	ListCell   *lc;
+	PgtOp *part = make_part(op, PGT_PART_WINDOW);
+	int *column_of = columns_of_refs(split->query, true, split->at);
+	List *rest = NIL;
+	ListCell *lc;
 
 	part->part->keys = group_keys(clause_of(split, linitial(*todo))->partitionClause, column_of);
-	foreach(lc, *todo)
+	foreach (lc, *todo)
 	{
 		WindowFunc *f = lfirst(lc);
 		WindowClause *wc = clause_of(split, f);
-		bool		ordered = first != NULL && f->winref != first->winref && pgt_window_breaks_ties(f, wc);
-		PgtWindow  *w = make_window(f, wc, column_of);
+		bool ordered = first != NULL && f->winref != first->winref && pgt_window_breaks_ties(f, wc);
+		PgtWindow *w = make_window(f, wc, column_of);
 
 		if (!same_keys(part->part->keys, group_keys(wc->partitionClause, column_of)) || (ordered && tiebreak == 0))
 		{
@@ -326,9 +326,9 @@ PgtOp *
 pgt_build_windows(PgtOp *op, PgtWindowSplit *split)
 {
 	WindowFunc *first = settle_pairs(split);
-	List	   *todo = split->funcs;
+	List *todo = split->funcs;
 	PlaceContext place = {NIL, op->ncols};
-	int			tiebreak = 0;
+	int tiebreak = 0;
 
 	while (todo != NIL)
 	{
@@ -351,7 +351,7 @@ depends_on_rows(Node *node)
 static PgtOp *
 build_limit(Query *query, PgtOp *op, bool hidden)
 {
-	PgtOp	   *part = make_part(op, PGT_PART_LIMIT);
+	PgtOp *part = make_part(op, PGT_PART_LIMIT);
 
 	if (depends_on_rows(query->limitCount) || depends_on_rows(query->limitOffset))
 		pgt_not_built("LIMIT or OFFSET by a subquery", "Write the number of rows as a constant.");
@@ -368,8 +368,8 @@ build_limit(Query *query, PgtOp *op, bool hidden)
 static PgtOp *
 build_distinct_on(Query *query, PgtOp *op)
 {
-	PgtOp	   *part = make_part(op, PGT_PART_FIRST);
-	int		   *column_of = columns_of_refs(query, true, NIL);
+	PgtOp *part = make_part(op, PGT_PART_FIRST);
+	int *column_of = columns_of_refs(query, true, NIL);
 
 	part->part->keys = group_keys(query->distinctClause, column_of);
 	part->part->order = sort_keys(query->sortClause, column_of);
@@ -380,10 +380,10 @@ build_distinct_on(Query *query, PgtOp *op)
 static PgtOp *
 without_hidden(Query *query, PgtOp *op)
 {
-	List	   *targets = NIL;
-	ListCell   *lc;
+	List *targets = NIL;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (!((TargetEntry *) lfirst(lc))->resjunk)
 			targets = lappend(targets, pgt_op_var(op, 1, foreach_current_index(lc) + 1));
 	if (list_length(targets) == op->ncols)
@@ -394,8 +394,8 @@ without_hidden(Query *query, PgtOp *op)
 PgtOp *
 pgt_build_top(Query *query, PgtOp *op)
 {
-	bool		limited = query->limitCount != NULL || query->limitOffset != NULL;
-	bool		hidden = keeps_hidden_targets(query);
+	bool limited = query->limitCount != NULL || query->limitOffset != NULL;
+	bool hidden = keeps_hidden_targets(query);
 
 	if (query->hasDistinctOn)
 		op = build_distinct_on(query, op);
@@ -412,9 +412,7 @@ pgt_build_top(Query *query, PgtOp *op)
 static PgtOp *
 build_side(PgtLevel *level, Node *node, SetOperationStmt *setop, int side)
 {
-	PgtOp	   *op = pgt_coerce_leaf(IsA(node, RangeTblRef) ?
-									 pgt_build_query(rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable)->subquery, level) :
-									 pgt_build_setop(level, castNode(SetOperationStmt, node)), setop);
+	PgtOp *op = pgt_coerce_leaf(IsA(node, RangeTblRef) ? pgt_build_query(rt_fetch(((RangeTblRef *) node)->rtindex, level->query->rtable)->subquery, level) : pgt_build_setop(level, castNode(SetOperationStmt, node)), setop);
 
 	op->targets = lappend(op->targets, makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(side), false, true));
 	pgt_op_describe(op);
@@ -424,8 +422,8 @@ build_side(PgtLevel *level, Node *node, SetOperationStmt *setop, int side)
 PgtOp *
 pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop)
 {
-	PgtOp	   *both = pgt_build_op(PGT_OP_UNION);
-	PgtOp	   *part;
+	PgtOp *both = pgt_build_op(PGT_OP_UNION);
+	PgtOp *part;
 
 	both->children = list_make2(build_side(level, setop->larg, setop, 1), build_side(level, setop->rarg, setop, 2));
 	pgt_op_describe(both);

@@ -27,11 +27,11 @@ bool
 pgt_order_matters(Oid aggregate, List *args)
 {
 	static const char *const ordered[] = {"array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg",
-		"jsonb_object_agg", "json_agg_strict", "jsonb_agg_strict", "json_object_agg_strict", "json_object_agg_unique",
-		"json_object_agg_unique_strict", "jsonb_object_agg_strict", "jsonb_object_agg_unique",
-		"jsonb_object_agg_unique_strict", "xmlagg", "any_value", "range_agg"};
-	char	   *name = get_func_name(aggregate);
-	ListCell   *lc;
+										  "jsonb_object_agg", "json_agg_strict", "jsonb_agg_strict", "json_object_agg_strict", "json_object_agg_unique",
+										  "json_object_agg_unique_strict", "jsonb_object_agg_strict", "jsonb_object_agg_unique",
+										  "jsonb_object_agg_unique_strict", "xmlagg", "any_value", "range_agg"};
+	char *name = get_func_name(aggregate);
+	ListCell *lc;
 
 	if (get_func_namespace(aggregate) != PG_CATALOG_NAMESPACE)
 		return true;
@@ -40,7 +40,7 @@ pgt_order_matters(Oid aggregate, List *args)
 			return true;
 	if (strcmp(name, "min") == 0 || strcmp(name, "max") == 0 || strcmp(name, "count") == 0)
 		return false;
-	foreach(lc, args)
+	foreach (lc, args)
 		if (exprType(lfirst(lc)) == FLOAT4OID || exprType(lfirst(lc)) == FLOAT8OID)
 			return true;
 	return false;
@@ -49,12 +49,12 @@ pgt_order_matters(Oid aggregate, List *args)
 static bool
 order_matters(Aggref *agg)
 {
-	List	   *args = NIL;
-	ListCell   *lc;
+	List *args = NIL;
+	ListCell *lc;
 
 	if (agg->aggkind != AGGKIND_NORMAL || agg->aggdistinct != NIL || agg->args == NIL)
 		return false;
-	foreach(lc, agg->args)
+	foreach (lc, agg->args)
 		if (!((TargetEntry *) lfirst(lc))->resjunk)
 			args = lappend(args, ((TargetEntry *) lfirst(lc))->expr);
 	return pgt_order_matters(agg->aggfnoid, args);
@@ -63,9 +63,9 @@ order_matters(Aggref *agg)
 static bool
 is_sortable(Node *expr)
 {
-	Oid			sortop;
-	Oid			eqop;
-	bool		hashable;
+	Oid sortop;
+	Oid eqop;
+	bool hashable;
 
 	get_sort_group_operators(exprType(expr), false, false, false, &sortop, &eqop, NULL, &hashable);
 	return OidIsValid(sortop);
@@ -75,16 +75,16 @@ is_sortable(Node *expr)
 static bool
 add_sort_key(Aggref *agg, TargetEntry *tle)
 {
-	ListCell   *lc;
-	Index		maxref = 0;
+	ListCell *lc;
+	Index maxref = 0;
 	SortGroupClause *clause;
 
 	if (IsA(tle->expr, Const) || !is_sortable((Node *) tle->expr))
 		return false;
-	foreach(lc, agg->aggorder)
+	foreach (lc, agg->aggorder)
 		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == tle->ressortgroupref)
 			return false;
-	foreach(lc, agg->args)
+	foreach (lc, agg->args)
 		maxref = Max(maxref, ((TargetEntry *) lfirst(lc))->ressortgroupref);
 	if (tle->ressortgroupref == 0)
 		tle->ressortgroupref = maxref + 1;
@@ -99,11 +99,11 @@ add_sort_key(Aggref *agg, TargetEntry *tle)
 static void
 canon_aggregate(Aggref *agg, PgtFindings *findings)
 {
-	bool		added = false;
-	char	   *name = get_func_name(agg->aggfnoid);
-	ListCell   *lc;
+	bool added = false;
+	char *name = get_func_name(agg->aggfnoid);
+	ListCell *lc;
 
-	foreach(lc, agg->args)
+	foreach (lc, agg->args)
 	{
 		TargetEntry *tle = lfirst(lc);
 

@@ -27,13 +27,13 @@
 #include "build.h"
 #include "canon.h"
 
-#define WHOLE_PARTITION \
+#define WHOLE_PARTITION                                                                                        \
 	(FRAMEOPTION_NONDEFAULT | FRAMEOPTION_ROWS | FRAMEOPTION_BETWEEN | FRAMEOPTION_START_UNBOUNDED_PRECEDING | \
 	 FRAMEOPTION_END_UNBOUNDED_FOLLOWING)
-#define UP_TO_ROW \
+#define UP_TO_ROW                                                                                              \
 	(FRAMEOPTION_NONDEFAULT | FRAMEOPTION_ROWS | FRAMEOPTION_BETWEEN | FRAMEOPTION_START_UNBOUNDED_PRECEDING | \
 	 FRAMEOPTION_END_CURRENT_ROW)
-#define FROM_ROW \
+#define FROM_ROW                                                                                       \
 	(FRAMEOPTION_NONDEFAULT | FRAMEOPTION_ROWS | FRAMEOPTION_BETWEEN | FRAMEOPTION_START_CURRENT_ROW | \
 	 FRAMEOPTION_END_UNBOUNDED_FOLLOWING)
 
@@ -42,10 +42,10 @@
 static TargetEntry *
 entry_of(Query *query, Node *expr)
 {
-	ListCell   *lc;
+	ListCell *lc;
 	TargetEntry *tle;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (equal(((TargetEntry *) lfirst(lc))->expr, expr))
 			return lfirst(lc);
 	tle = makeTargetEntry((Expr *) copyObject(expr), list_length(query->targetList) + 1, NULL, true);
@@ -77,9 +77,9 @@ add_key(Query *query, List **order, List *others, TargetEntry *tle)
 static bool
 is_sortable(Node *expr)
 {
-	Oid			sortop;
-	Oid			eqop;
-	bool		hashable;
+	Oid sortop;
+	Oid eqop;
+	bool hashable;
 
 	get_sort_group_operators(exprType(expr), false, false, false, &sortop, &eqop, NULL, &hashable);
 	return OidIsValid(sortop);
@@ -96,7 +96,7 @@ contain_grouping(Node *node, void *context)
 static bool
 needs_image(Node *expr)
 {
-	PgtCol		col = {exprType(expr), exprTypmod(expr), exprCollation(expr), false};
+	PgtCol col = {exprType(expr), exprTypmod(expr), exprCollation(expr), false};
 
 	return !pgt_col_image_safe(&col);
 }
@@ -119,24 +119,24 @@ static bool
 is_constant(Node *expr)
 {
 	return !contain_var_clause(expr) && !contain_agg_clause(expr) && !contain_window_function(expr) && !expression_returns_set(expr) &&
-		!checkExprHasSubLink(expr) && !contain_grouping(expr, NULL);
+		   !checkExprHasSubLink(expr) && !contain_grouping(expr, NULL);
 }
 
 /* Sort also by these expressions; `others` are sorted or grouped by anyway. */
 static bool
 add_keys(Query *query, List **order, List *others, List *exprs, bool images)
 {
-	bool		added = false;
-	ListCell   *lc;
+	bool added = false;
+	ListCell *lc;
 
-	foreach(lc, exprs)
+	foreach (lc, exprs)
 		if (!is_constant(lfirst(lc)) && is_sortable(lfirst(lc)))
 			added |= add_key(query, order, others, entry_of(query, lfirst(lc)));
 	if (!images)
 		return added;
-	foreach(lc, exprs)
+	foreach (lc, exprs)
 	{
-		Node	   *image = !is_constant(lfirst(lc)) && !checkExprHasSubLink(lfirst(lc)) && needs_image(lfirst(lc)) ? image_of(lfirst(lc)) : NULL;
+		Node *image = !is_constant(lfirst(lc)) && !checkExprHasSubLink(lfirst(lc)) && needs_image(lfirst(lc)) ? image_of(lfirst(lc)) : NULL;
 
 		if (image != NULL)
 			added |= add_key(query, order, others, entry_of(query, image));
@@ -149,10 +149,10 @@ add_keys(Query *query, List **order, List *others, List *exprs, bool images)
 static List *
 shown_exprs(Query *query)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (!((TargetEntry *) lfirst(lc))->resjunk && !IsA(((TargetEntry *) lfirst(lc))->expr, Const))
 			out = lappend(out, ((TargetEntry *) lfirst(lc))->expr);
 	return out;
@@ -162,9 +162,9 @@ shown_exprs(Query *query)
 static void
 sort_by_distinct(Query *query)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, query->distinctClause)
+	foreach (lc, query->distinctClause)
 		if (!has_key(query->sortClause, get_sortgroupclause_tle(lfirst(lc), query->targetList)))
 			query->sortClause = lappend(query->sortClause, copyObject(lfirst(lc)));
 }
@@ -172,13 +172,13 @@ sort_by_distinct(Query *query)
 static bool
 canon_rows(Query *query, bool images)
 {
-	ListCell   *lc;
-	bool		added = false;
+	ListCell *lc;
+	bool added = false;
 
 	/* a set operation can be sorted by its columns only */
 	if (query->setOperations == NULL)
 		return add_keys(query, &query->sortClause, NIL, shown_exprs(query), images);
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (is_sortable((Node *) ((TargetEntry *) lfirst(lc))->expr))
 			added |= add_key(query, &query->sortClause, NIL, lfirst(lc));
 	return added;
@@ -187,8 +187,8 @@ canon_rows(Query *query, bool images)
 void
 pgt_canon_order(Query *query, PgtFindings *findings)
 {
-	bool		limited = (query->limitCount != NULL || query->limitOffset != NULL) &&
-		query->limitOption != LIMIT_OPTION_WITH_TIES;
+	bool limited = (query->limitCount != NULL || query->limitOffset != NULL) &&
+				   query->limitOption != LIMIT_OPTION_WITH_TIES;
 
 	/* which of the tied rows are skipped, or are first, has no answer that further sort keys could give */
 	if (query->limitOption == LIMIT_OPTION_WITH_TIES && (query->limitOffset != NULL || query->hasDistinctOn))
@@ -210,19 +210,19 @@ pgt_canon_order(Query *query, PgtFindings *findings)
 
 typedef enum TieEffect
 {
-	TIES_HARMLESS,	/* the result does not depend on the order of ties */
-	TIES_BREAK,		/* more sort keys make it unique, without a change of frame */
+	TIES_HARMLESS,      /* the result does not depend on the order of ties */
+	TIES_BREAK,         /* more sort keys make it unique, without a change of frame */
 	TIES_BREAK_DEFAULT, /* the same; the function ignores the frame */
-	TIES_BREAK_WHOLE, /* the same with a ROWS frame of the whole partition */
-	TIES_BREAK_UP_TO, /* the same with a ROWS frame from the start of the partition */
-	TIES_BREAK_FROM,  /* the same with a ROWS frame to the end of the partition */
+	TIES_BREAK_WHOLE,   /* the same with a ROWS frame of the whole partition */
+	TIES_BREAK_UP_TO,   /* the same with a ROWS frame from the start of the partition */
+	TIES_BREAK_FROM,    /* the same with a ROWS frame to the end of the partition */
 	TIES_HARMFUL
 } TieEffect;
 
 static bool
 is_named(WindowFunc *f, const char *const *names)
 {
-	char	   *name = get_func_name(f->winfnoid);
+	char *name = get_func_name(f->winfnoid);
 
 	if (get_func_namespace(f->winfnoid) != PG_CATALOG_NAMESPACE)
 		return false;
@@ -235,13 +235,13 @@ is_named(WindowFunc *f, const char *const *names)
 static bool
 is_whole(WindowClause *wc)
 {
-	int			frame = wc->frameOptions;
-	bool		peers = (frame & FRAMEOPTION_ROWS) == 0 && wc->orderClause == NIL;
+	int frame = wc->frameOptions;
+	bool peers = (frame & FRAMEOPTION_ROWS) == 0 && wc->orderClause == NIL;
 
 	if (frame & FRAMEOPTION_EXCLUSION)
 		return false;
 	return ((frame & FRAMEOPTION_START_UNBOUNDED_PRECEDING) || (peers && (frame & FRAMEOPTION_START_CURRENT_ROW))) &&
-		((frame & FRAMEOPTION_END_UNBOUNDED_FOLLOWING) || (peers && (frame & FRAMEOPTION_END_CURRENT_ROW)));
+		   ((frame & FRAMEOPTION_END_UNBOUNDED_FOLLOWING) || (peers && (frame & FRAMEOPTION_END_CURRENT_ROW)));
 }
 
 /* First and last of a frame that reaches the partition's edge on their side and holds the row itself. */
@@ -267,9 +267,9 @@ tie_effect(WindowFunc *f, WindowClause *wc)
 {
 	static const char *const by_peers[] = {"rank", "dense_rank", "percent_rank", "cume_dist", NULL};
 	static const char *const by_row[] = {"row_number", "ntile", "lag", "lead", NULL};
-	bool		rows = (wc->frameOptions & FRAMEOPTION_ROWS) != 0;
-	bool		peers = (wc->frameOptions & (FRAMEOPTION_EXCLUDE_GROUP | FRAMEOPTION_EXCLUDE_TIES)) != 0;
-	bool		exact = f->winagg && !pgt_order_matters(f->winfnoid, f->args);
+	bool rows = (wc->frameOptions & FRAMEOPTION_ROWS) != 0;
+	bool peers = (wc->frameOptions & (FRAMEOPTION_EXCLUDE_GROUP | FRAMEOPTION_EXCLUDE_TIES)) != 0;
+	bool exact = f->winagg && !pgt_order_matters(f->winfnoid, f->args);
 
 	if (is_named(f, by_peers))
 		return TIES_HARMLESS;
@@ -287,17 +287,17 @@ tie_effect(WindowFunc *f, WindowClause *wc)
 bool
 pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc)
 {
-	TieEffect	effect = tie_effect(f, wc);
+	TieEffect effect = tie_effect(f, wc);
 
 	return effect != TIES_HARMLESS && effect != TIES_HARMFUL;
 }
 
 typedef struct WindowContext
 {
-	Query	   *query;
-	List	   *exprs; /* largest parts of the target list without window functions */
+	Query *query;
+	List *exprs; /* largest parts of the target list without window functions */
 	PgtFindings *findings;
-	bool		added;
+	bool added;
 } WindowContext;
 
 static bool
@@ -323,11 +323,10 @@ collect_exprs(Node *node, WindowContext *cxt)
 static Index
 refined_clause(WindowContext *cxt, WindowClause *wc, TieEffect effect)
 {
-	static const int frames[] = {[TIES_BREAK_DEFAULT] = FRAMEOPTION_DEFAULTS, [TIES_BREAK_WHOLE] = WHOLE_PARTITION,
-		[TIES_BREAK_UP_TO] = UP_TO_ROW, [TIES_BREAK_FROM] = FROM_ROW};
+	static const int frames[] = {[TIES_BREAK_DEFAULT] = FRAMEOPTION_DEFAULTS, [TIES_BREAK_WHOLE] = WHOLE_PARTITION, [TIES_BREAK_UP_TO] = UP_TO_ROW, [TIES_BREAK_FROM] = FROM_ROW};
 	WindowClause *own = copyObject(wc);
-	Index		max = 0;
-	ListCell   *lc;
+	Index max = 0;
+	ListCell *lc;
 
 	if (!add_keys(cxt->query, &own->orderClause, own->partitionClause, cxt->exprs, true))
 		return wc->winref;
@@ -340,7 +339,7 @@ refined_clause(WindowContext *cxt, WindowClause *wc, TieEffect effect)
 		own->startOffset = own->endOffset = NULL;
 		own->startInRangeFunc = own->endInRangeFunc = InvalidOid;
 	}
-	foreach(lc, cxt->query->windowClause)
+	foreach (lc, cxt->query->windowClause)
 	{
 		WindowClause *other = lfirst(lc);
 
@@ -358,8 +357,8 @@ refined_clause(WindowContext *cxt, WindowClause *wc, TieEffect effect)
 static bool
 is_total(WindowContext *cxt, WindowClause *wc)
 {
-	List	   *order = list_copy(wc->orderClause);
-	Query	   *query = copyObject(cxt->query);
+	List *order = list_copy(wc->orderClause);
+	Query *query = copyObject(cxt->query);
 
 	return !add_keys(query, &order, wc->partitionClause, cxt->exprs, true);
 }
@@ -369,7 +368,7 @@ canon_window(Node *node, WindowContext *cxt)
 {
 	WindowFunc *f = (WindowFunc *) node;
 	WindowClause *wc;
-	TieEffect	effect;
+	TieEffect effect;
 
 	if (node == NULL)
 		return false;
@@ -409,7 +408,7 @@ pgt_canon_windows(Query *query, PgtFindings *findings)
 static bool
 qualify_walker(Node *node, void *context)
 {
-	Query	   *query = (Query *) node;
+	Query *query = (Query *) node;
 	RangeTblEntry *rte;
 
 	if (node == NULL)

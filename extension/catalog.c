@@ -34,7 +34,7 @@
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')"       \
+	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')"  \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */

@@ -31,9 +31,9 @@ typedef struct PgtStreamTable
 	bool needs_reinit;
 	char *reinit_reason;
 	int64 refresh_no;
-	TimestampTz clock; /* what the contents are as of, where the query reads the clock; DT_NOBEGIN: unknown */
+	TimestampTz clock;         /* what the contents are as of, where the query reads the clock; DT_NOBEGIN: unknown */
 	TimestampTz next_crossing; /* time alone changes nothing before; DT_NOBEGIN: unknown */
-	char *settings; /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
+	char *settings;            /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 
 /* Oid of pgtrickle.<name>, or an error that the extension is not installed. */
@@ -42,7 +42,7 @@ extern Oid pgt_changes_namespace(void);
 extern Oid pgt_catalog_owner(void);
 extern void pgt_catalog_notify(void); /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
 
-extern void pgt_names_changed(void);  /* compiled statements are forgotten everywhere when this transaction commits */
+extern void pgt_names_changed(void); /* compiled statements are forgotten everywhere when this transaction commits */
 
 /* NULL when there is none.  Result in the current memory context. */
 extern PgtStreamTable *pgt_st_by_id(int64 id);

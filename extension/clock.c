@@ -27,13 +27,13 @@ bool
 pgt_is_clock_function(Oid funcid)
 {
 	return funcid == F_NOW || funcid == F_STATEMENT_TIMESTAMP || funcid == F_TRANSACTION_TIMESTAMP ||
-		funcid == F_AGE_TIMESTAMPTZ || funcid == F_AGE_TIMESTAMP;
+		   funcid == F_AGE_TIMESTAMPTZ || funcid == F_AGE_TIMESTAMP;
 }
 
 static Node *
 clock_param(int param)
 {
-	Param	   *p = makeNode(Param);
+	Param *p = makeNode(Param);
 
 	p->paramkind = PARAM_EXTERN;
 	p->paramid = param;
@@ -53,7 +53,7 @@ cast(Oid funcid, Oid type, Node *arg)
 static Node *
 with_precision(Oid funcid, Oid type, Node *arg, int32 typmod)
 {
-	Node	   *length = (Node *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
+	Node *length = (Node *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
 
 	if (typmod < 0)
 		return arg;
@@ -63,7 +63,7 @@ with_precision(Oid funcid, Oid type, Node *arg, int32 typmod)
 static Node *
 value_function(SQLValueFunction *f)
 {
-	Node	   *now = clock_param(PGT_CLOCK_NEW);
+	Node *now = clock_param(PGT_CLOCK_NEW);
 
 	switch (f->op)
 	{
@@ -91,8 +91,8 @@ value_function(SQLValueFunction *f)
 static Node *
 age_of(FuncExpr *f, Node *arg)
 {
-	bool		tz = f->funcid == F_AGE_TIMESTAMPTZ;
-	Node	   *day = cast(F_DATE_TIMESTAMPTZ, DATEOID, clock_param(PGT_CLOCK_NEW));
+	bool tz = f->funcid == F_AGE_TIMESTAMPTZ;
+	Node *day = cast(F_DATE_TIMESTAMPTZ, DATEOID, clock_param(PGT_CLOCK_NEW));
 
 	day = cast(tz ? F_TIMESTAMPTZ_DATE : F_TIMESTAMP_DATE, tz ? TIMESTAMPTZOID : TIMESTAMPOID, day);
 	return (Node *) makeFuncExpr(tz ? F_AGE_TIMESTAMPTZ_TIMESTAMPTZ : F_AGE_TIMESTAMP_TIMESTAMP, INTERVALOID,
@@ -110,7 +110,7 @@ parameter_mutator(Node *node, void *context)
 		return value_function((SQLValueFunction *) node);
 	if (IsA(node, FuncExpr) && pgt_is_clock_function(((FuncExpr *) node)->funcid))
 	{
-		FuncExpr   *f = (FuncExpr *) node;
+		FuncExpr *f = (FuncExpr *) node;
 
 		if (f->args == NIL)
 			return clock_param(PGT_CLOCK_NEW);
@@ -150,7 +150,7 @@ clock_walker(Node *node, void *context)
 		return ((Param *) node)->paramkind == PARAM_EXTERN;
 	if (IsA(node, CaseWhen)) /* which the server's walker knows only inside its CASE */
 		return clock_walker((Node *) ((CaseWhen *) node)->expr, context) ||
-			clock_walker((Node *) ((CaseWhen *) node)->result, context);
+			   clock_walker((Node *) ((CaseWhen *) node)->result, context);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, clock_walker, context, 0);
 	return expression_tree_walker(node, clock_walker, context);
@@ -167,17 +167,17 @@ pgt_has_clock(Node *node)
 /* What moves from a node to its children. */
 typedef struct LiftContext
 {
-	PgtOp	   *op;
-	List	  **quals;	/* per child ordinal: conjuncts, over that child as input 1 */
-	List	  **columns; /* per child ordinal: boolean expressions, likewise */
+	PgtOp *op;
+	List **quals;   /* per child ordinal: conjuncts, over that child as input 1 */
+	List **columns; /* per child ordinal: boolean expressions, likewise */
 } LiftContext;
 
 /* The only child an expression refers to; the first when it refers to none; 0 when there are several. */
 static int
 only_child(const PgtOp *op, Node *node)
 {
-	Bitmapset  *children = pull_varnos(NULL, node);
-	int			child;
+	Bitmapset *children = pull_varnos(NULL, node);
+	int child;
 
 	if (bms_is_empty(children))
 		return op->children == NIL ? 0 : 1;
@@ -191,7 +191,7 @@ first_mutator(Node *node, void *context)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) copyObject(node);
+		Var *v = (Var *) copyObject(node);
 
 		v->varno = 1;
 		return (Node *) v;
@@ -222,12 +222,12 @@ is_condition(Node *node)
 static Node *
 lifted_column(LiftContext *cxt, int child, Node *node)
 {
-	List	  **columns = &cxt->columns[child];
-	ListCell   *lc;
-	int			pos = 0;
+	List **columns = &cxt->columns[child];
+	ListCell *lc;
+	int pos = 0;
 
 	node = first_mutator(node, NULL);
-	foreach(lc, *columns)
+	foreach (lc, *columns)
 		if (equal(lfirst(lc), node))
 			pos = foreach_current_index(lc) + 1;
 	if (pos == 0)
@@ -242,7 +242,7 @@ lifted_column(LiftContext *cxt, int child, Node *node)
 static Node *
 lift_mutator(Node *node, LiftContext *cxt)
 {
-	int			child;
+	int child;
 
 	if (node == NULL)
 		return NULL;
@@ -256,15 +256,15 @@ lift_mutator(Node *node, LiftContext *cxt)
 static PgtOp *
 make_clock(PgtOp *child, List *quals, List *columns)
 {
-	List	   *targets = NIL;
-	PgtOp	   *op;
+	List *targets = NIL;
+	PgtOp *op;
 
 	/* the side that an outer join keeps is filtered below the join, so that its padding stays linear */
 	if (columns == NIL && child->kind == PGT_OP_OUTER && !child->full)
 	{
-		PgtOp	   *left = pgt_op_child(child, 1);
-		Bitmapset  *attnos = NULL;
-		int			last = -1;
+		PgtOp *left = pgt_op_child(child, 1);
+		Bitmapset *attnos = NULL;
+		int last = -1;
 
 		pull_varattnos((Node *) quals, 1, &attnos);
 		for (int i = bms_next_member(attnos, -1); i >= 0; i = bms_next_member(attnos, i))
@@ -287,12 +287,12 @@ make_clock(PgtOp *child, List *quals, List *columns)
 static void
 lift_quals(LiftContext *cxt, bool all)
 {
-	List	   *kept = NIL;
-	ListCell   *lc;
+	List *kept = NIL;
+	ListCell *lc;
 
-	foreach(lc, cxt->op->quals)
+	foreach (lc, cxt->op->quals)
 	{
-		int			child = only_child(cxt->op, lfirst(lc));
+		int child = only_child(cxt->op, lfirst(lc));
 
 		if (pgt_has_clock(lfirst(lc)) && child > 0 && (all || child == 2))
 			cxt->quals[child] = lappend(cxt->quals[child], first_mutator(lfirst(lc), NULL));
@@ -300,9 +300,9 @@ lift_quals(LiftContext *cxt, bool all)
 			kept = lappend(kept, lfirst(lc));
 	}
 	cxt->op->quals = NIL;
-	foreach(lc, kept)
+	foreach (lc, kept)
 	{
-		int			child = pgt_has_clock(lfirst(lc)) ? 0 : only_child(cxt->op, lfirst(lc));
+		int child = pgt_has_clock(lfirst(lc)) ? 0 : only_child(cxt->op, lfirst(lc));
 
 		if (all && child > 0 && cxt->quals[child] != NIL && !bms_is_empty(pull_varnos(NULL, lfirst(lc))))
 			cxt->quals[child] = lappend(cxt->quals[child], first_mutator(lfirst(lc), NULL));
@@ -314,11 +314,11 @@ lift_quals(LiftContext *cxt, bool all)
 static void
 wrap_children(LiftContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, cxt->op->children)
+	foreach (lc, cxt->op->children)
 	{
-		int			i = foreach_current_index(lc) + 1;
+		int i = foreach_current_index(lc) + 1;
 
 		if (cxt->quals[i] != NIL || cxt->columns[i] != NIL)
 			lfirst(lc) = make_clock(lfirst(lc), cxt->quals[i], cxt->columns[i]);
@@ -334,7 +334,7 @@ refuse(const char *reason)
 static void
 lift_select(LiftContext *cxt)
 {
-	PgtOp	   *op = cxt->op;
+	PgtOp *op = cxt->op;
 
 	lift_quals(cxt, true);
 	op->quals = (List *) lift_mutator((Node *) op->quals, cxt);
@@ -373,8 +373,8 @@ through_mutator(Node *node, List *targets)
 static void
 lift_agg(LiftContext *cxt)
 {
-	PgtOp	   *op = cxt->op;
-	PgtOp	   *child = pgt_op_child(op, 1);
+	PgtOp *op = cxt->op;
+	PgtOp *child = pgt_op_child(op, 1);
 
 	op->aggs = (List *) lift_mutator((Node *) op->aggs, cxt);
 	if (child->kind == PGT_OP_SELECT && !child->clock)
@@ -391,11 +391,11 @@ lift_agg(LiftContext *cxt)
 static bool
 part_has_clock(const PgtPart *part)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, part->windows)
+	foreach (lc, part->windows)
 	{
-		PgtWindow  *w = lfirst(lc);
+		PgtWindow *w = lfirst(lc);
 
 		if (pgt_has_clock((Node *) w->func) || pgt_has_clock(w->start) || pgt_has_clock(w->end))
 			return true;
@@ -406,9 +406,9 @@ part_has_clock(const PgtPart *part)
 void
 pgt_clock_lift(PgtOp *op)
 {
-	int			n = list_length(op->children);
+	int n = list_length(op->children);
 	LiftContext cxt = {op, palloc0(sizeof(List *) * (n + 1)), palloc0(sizeof(List *) * (n + 1))};
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (!op->clock && op->kind == PGT_OP_SELECT)
 		lift_select(&cxt);
@@ -420,6 +420,6 @@ pgt_clock_lift(PgtOp *op)
 		refuse("a clock function in a subquery that refers to the query around it");
 	if (op->kind == PGT_OP_PART && part_has_clock(op->part))
 		refuse("a clock function in a window function or in LIMIT");
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		pgt_clock_lift(lfirst(lc));
 }

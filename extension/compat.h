@@ -153,19 +153,19 @@ pgt_attribute_notnull(TupleDesc desc, int i)
 /* What a btree operator class says of an operator; false when none knows it.  18 asks all access methods, by comparison types. */
 typedef struct PgtBtreeReading
 {
-	Oid			family;
-	Oid			left; /* operand types within the family */
-	Oid			right;
-	int			strategy; /* BT*StrategyNumber, or 6 for <> */
+	Oid family;
+	Oid left; /* operand types within the family */
+	Oid right;
+	int strategy; /* BT*StrategyNumber, or 6 for <> */
 } PgtBtreeReading;
 
 static inline bool
 pgt_btree_reading(Oid opno, PgtBtreeReading *result)
 {
 #if PG_VERSION_NUM >= 180000
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, get_op_index_interpretation(opno))
+	foreach (lc, get_op_index_interpretation(opno))
 	{
 		OpIndexInterpretation *reading = lfirst(lc);
 
@@ -177,7 +177,7 @@ pgt_btree_reading(Oid opno, PgtBtreeReading *result)
 	}
 	return false;
 #else
-	List	   *readings = get_op_btree_interpretation(opno);
+	List *readings = get_op_btree_interpretation(opno);
 	OpBtreeInterpretation *reading;
 
 	if (readings == NIL)

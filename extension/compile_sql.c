@@ -31,8 +31,8 @@ typedef struct Out
 static void
 put(Out *out, const char *section, const char *kind, const char *name, const char *sql)
 {
-	Datum		values[4];
-	bool		nulls[4] = {false, kind == NULL, name == NULL, sql == NULL};
+	Datum values[4];
+	bool nulls[4] = {false, kind == NULL, name == NULL, sql == NULL};
 
 	values[0] = CStringGetTextDatum(section);
 	values[1] = kind == NULL ? (Datum) 0 : CStringGetTextDatum(kind);
@@ -45,12 +45,12 @@ static void
 put_program(Out *out, const char *section, PgtProgram *program)
 {
 	static const char *const kinds[] = {"enr", "out", "time", "dml"};
-	ListCell   *lc;
+	ListCell *lc;
 
 	put(out, section, "strategy", program->strategy, NULL);
-	foreach(lc, program->steps)
+	foreach (lc, program->steps)
 	{
-		PgtStep    *step = lfirst(lc);
+		PgtStep *step = lfirst(lc);
 
 		put(out, section, psprintf("%s%s", kinds[step->kind], step->skip_if_empty ? "?" : ""), step->name, step->sql);
 	}
@@ -62,10 +62,10 @@ put_sources(Out *out, PgtView *view)
 	for (int i = 0; i < view->nsources; i++)
 	{
 		StringInfoData s;
-		ListCell   *lc;
+		ListCell *lc;
 
 		initStringInfo(&s);
-		foreach(lc, view->sources[i].attnums)
+		foreach (lc, view->sources[i].attnums)
 			appendStringInfo(&s, "%s%d", foreach_current_index(lc) > 0 ? "," : "", lfirst_int(lc));
 		put(out, "view", "source", psprintf("%u", view->sources[i].relid), s.data);
 	}
@@ -74,7 +74,7 @@ put_sources(Out *out, PgtView *view)
 static char *
 column_type(const PgtViewColumn *col)
 {
-	char	   *type = pgt_type_name(col->type, col->typmod);
+	char *type = pgt_type_name(col->type, col->typmod);
 
 	if (!OidIsValid(col->collation) || col->collation == DEFAULT_COLLATION_OID)
 		return type;
@@ -84,7 +84,7 @@ column_type(const PgtViewColumn *col)
 static void
 put_view(Out *out, PgtView *view)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	put(out, "view", "query", NULL, view->query);
 	put(out, "view", "full_reason", NULL, view->full_reason);
@@ -95,9 +95,9 @@ put_view(Out *out, PgtView *view)
 			column_type(&view->columns[i]));
 	if (view->clocked && view->full_reason == NULL)
 		put(out, "view", "clock", psprintf("%d", view->nsources), view->crossing_sql);
-	foreach(lc, view->indexes)
+	foreach (lc, view->indexes)
 		put(out, "view", "index", NULL, lfirst(lc));
-	foreach(lc, view->notices)
+	foreach (lc, view->notices)
 		put(out, "view", "notice", NULL, lfirst(lc));
 }
 
@@ -105,14 +105,14 @@ put_view(Out *out, PgtView *view)
 Datum
 pgt_compile(PG_FUNCTION_ARGS)
 {
-	Out			out = {(ReturnSetInfo *) fcinfo->resultinfo};
-	PgtView    *view = pgt_view_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PgtTarget	target = {text_to_cstring(PG_GETARG_TEXT_PP(1)), InvalidOid};
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(2);
-	Datum	   *elems;
-	int			nelems;
-	int			level;
-	Bitmapset  *changed = NULL;
+	Out out = {(ReturnSetInfo *) fcinfo->resultinfo};
+	PgtView *view = pgt_view_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PgtTarget target = {text_to_cstring(PG_GETARG_TEXT_PP(1)), InvalidOid};
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(2);
+	Datum *elems;
+	int nelems;
+	int level;
+	Bitmapset *changed = NULL;
 
 	InitMaterializedSRF(fcinfo, 0);
 	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT, &elems, NULL, &nelems);
@@ -142,8 +142,8 @@ report_drift(int64 expected, int64 found)
 Datum
 pgt_expect_rows(PG_FUNCTION_ARGS)
 {
-	ArrayType  *tids = PG_GETARG_ARRAYTYPE_P(0);
-	int64		found = ArrayGetNItems(ARR_NDIM(tids), ARR_DIMS(tids));
+	ArrayType *tids = PG_GETARG_ARRAYTYPE_P(0);
+	int64 found = ArrayGetNItems(ARR_NDIM(tids), ARR_DIMS(tids));
 
 	if (found != PG_GETARG_INT64(1))
 		report_drift(PG_GETARG_INT64(1), found);
@@ -154,7 +154,7 @@ pgt_expect_rows(PG_FUNCTION_ARGS)
 Datum
 pgt_expect_count(PG_FUNCTION_ARGS)
 {
-	int64		n = PG_GETARG_INT64(0);
+	int64 n = PG_GETARG_INT64(0);
 
 	if (n < 0)
 		report_drift(0, n);

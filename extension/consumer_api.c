@@ -37,11 +37,11 @@ required_st(int64 id)
 Datum
 pgt_consumer_refresh_begin(PG_FUNCTION_ARGS)
 {
-	ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(0);
-	Datum	   *elems;
-	bool	   *nulls;
-	int			n;
-	List	   *sts = NIL;
+	ArrayType *ids = PG_GETARG_ARRAYTYPE_P(0);
+	Datum *elems;
+	bool *nulls;
+	int n;
+	List *sts = NIL;
 
 	deconstruct_array(ids, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE, &elems, &nulls, &n);
 	for (int i = 0; i < n; i++)
@@ -58,9 +58,9 @@ pgt_consumer_refresh_apply(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = required_st(PG_GETARG_INT64(0));
 	PgtRefreshResult result;
-	Datum		values[9];
-	bool		nulls[9] = {0};
-	TupleDesc	desc;
+	Datum values[9];
+	bool nulls[9] = {0};
+	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");

@@ -9,10 +9,10 @@
 char *
 pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
 {
-	PgtStep    *step;
-	ListCell   *lc;
+	PgtStep *step;
+	ListCell *lc;
 
-	foreach(lc, cxt->steps)
+	foreach (lc, cxt->steps)
 	{
 		step = lfirst(lc);
 		if (strcmp(step->sql, sql) == 0)
@@ -30,7 +30,7 @@ pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
 PgtFrom
 pgt_net(const PgtCol *cols, int ncols, PgtFrom from)
 {
-	char	   *keys = pgt_image_keys(cols, ncols, "a1");
+	char *keys = pgt_image_keys(cols, ncols, "a1");
 
 	return psprintf("(SELECT %s FROM %s a1%s%s HAVING pg_catalog.sum(a1.w) <> 0)",
 					pgt_join2(pgt_image_values(cols, ncols, "a1"), "pg_catalog.sum(a1.w)::pg_catalog.int8 AS w"), from,
@@ -40,7 +40,7 @@ pgt_net(const PgtCol *cols, int ncols, PgtFrom from)
 char *
 pgt_select_of(PgtFrom from)
 {
-	int			len = strlen(from);
+	int len = strlen(from);
 
 	return from[0] == '(' ? pnstrdup(from + 1, len - 2) : psprintf("SELECT * FROM %s", from);
 }
@@ -48,7 +48,7 @@ pgt_select_of(PgtFrom from)
 PgtFrom
 pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	PgtFrom		d = pgt_delta(cxt, op);
+	PgtFrom d = pgt_delta(cxt, op);
 
 	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART || op->clock)
 		return d; /* netted ENRs already */
@@ -63,11 +63,11 @@ static PgtFrom
 delta_scan(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, "(SELECT ");
-	foreach(lc, op->attnums)
+	foreach (lc, op->attnums)
 		appendStringInfo(&s, "s.c%d AS c%d, ", lfirst_int(lc), foreach_current_index(lc) + 1);
 	appendStringInfo(&s, "s.w FROM __pgt_src%d s)", op->source);
 	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, s.data)));
@@ -77,14 +77,14 @@ static PgtFrom
 delta_union(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	StringInfoData s;
-	ListCell   *lc;
-	int			n = 0;
+	ListCell *lc;
+	int n = 0;
 
 	initStringInfo(&s);
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 	{
-		PgtOp	   *child = lfirst(lc);
-		PgtFrom		d = pgt_delta(cxt, child);
+		PgtOp *child = lfirst(lc);
+		PgtFrom d = pgt_delta(cxt, child);
 
 		if (d == NULL)
 			continue;
@@ -122,11 +122,11 @@ PgtFrom
 pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtKnownDelta *known;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (!pgt_op_changed(op, cxt->changed))
 		return NULL;
-	foreach(lc, cxt->known)
+	foreach (lc, cxt->known)
 	{
 		known = lfirst(lc);
 		if (known->op == op)

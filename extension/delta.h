@@ -22,15 +22,15 @@ typedef char *PgtFrom;
 typedef struct PgtKnownDelta
 {
 	const PgtOp *op;
-	PgtFrom		from;
+	PgtFrom from;
 } PgtKnownDelta;
 
 typedef struct PgtDeltaCtx
 {
-	Bitmapset  *changed; /* sources that have changes */
-	List	   *steps;	 /* of PgtStep, ENRs only */
-	int			next;	 /* for names */
-	List	   *known;	 /* of PgtKnownDelta */
+	Bitmapset *changed; /* sources that have changes */
+	List *steps;        /* of PgtStep, ENRs only */
+	int next;           /* for names */
+	List *known;        /* of PgtKnownDelta */
 } PgtDeltaCtx;
 
 /* The node's delta, or NULL when none of its sources changed. */

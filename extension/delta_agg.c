@@ -52,9 +52,9 @@ null_keys(const PgtOp *op, int nkeys, const char *alias)
 PgtFrom
 pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys)
 {
-	char	   *cols = pgt_columns("p", op->ncols, 0);
-	char	   *post = pgt_post(op);
-	char	   *knull = null_keys(op, nkeys, "k");
+	char *cols = pgt_columns("p", op->ncols, 0);
+	char *post = pgt_post(op);
+	char *knull = null_keys(op, nkeys, "k");
 
 	if (nkeys == 0)
 		return psprintf("(%s)", post);
@@ -70,18 +70,16 @@ pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys)
 PgtFrom
 pgt_delta_agg(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	char	   *d = pgt_delta_netted(cxt, child);
-	char	   *keys = op->nkeys == 0 ? NULL :
-		pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", op->nkeys, 0), d));
-	char	   *rows;
-	char	   *cols = pgt_columns("r", child->ncols, 0);
-	char	   *old;
-	char	   *both;
+	PgtOp *child = pgt_op_child(op, 1);
+	char *d = pgt_delta_netted(cxt, child);
+	char *keys = op->nkeys == 0 ? NULL : pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", op->nkeys, 0), d));
+	char *rows;
+	char *cols = pgt_columns("r", child->ncols, 0);
+	char *old;
+	char *both;
 
 	/* without keys an empty delta must stop the scan in another way; the aggregates of no rows then cancel */
-	rows = pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p%s", pgt_post_of_keys(child, op->nkeys, keys),
-									  keys != NULL ? "" : psprintf(" WHERE (SELECT pg_catalog.count(*) FROM %s d) > 0", d)));
+	rows = pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p%s", pgt_post_of_keys(child, op->nkeys, keys), keys != NULL ? "" : psprintf(" WHERE (SELECT pg_catalog.count(*) FROM %s d) > 0", d)));
 	old = psprintf("(SELECT %s FROM %s UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"),
 				   psprintf("%s r", rows), pgt_join2(cols, "-r.w AS w"), d);
 	old = psprintf("(SELECT %s FROM %s r, pg_catalog.generate_series(1, r.w) g)", cols[0] ? cols : "",

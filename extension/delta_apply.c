@@ -22,7 +22,7 @@
 static PgtOp
 touching_join(const PgtOp *op, int ordinal)
 {
-	PgtOp		join = {PGT_OP_SELECT};
+	PgtOp join = {PGT_OP_SELECT};
 
 	join.children = op->children;
 	join.quals = list_nth(op->touches, ordinal - 2);
@@ -32,7 +32,7 @@ touching_join(const PgtOp *op, int ordinal)
 static char *
 touching_condition(const PgtOp *op, int ordinal)
 {
-	char	   *quals = pgt_quals(list_nth(op->touches, ordinal - 2), op->children);
+	char *quals = pgt_quals(list_nth(op->touches, ordinal - 2), op->children);
 
 	return quals == NULL ? "true" : quals;
 }
@@ -41,15 +41,15 @@ touching_condition(const PgtOp *op, int ordinal)
 static Oid
 binds(Node *qual, int of, int by, Node **column, Node **key)
 {
-	OpExpr	   *op = (OpExpr *) qual;
+	OpExpr *op = (OpExpr *) qual;
 
 	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
 		return InvalidOid;
 	for (int i = 0; i < 2; i++)
 	{
-		int			left;
-		int			right;
-		Oid			opno = i == 0 ? op->opno : get_commutator(op->opno);
+		int left;
+		int right;
+		Oid opno = i == 0 ? op->opno : get_commutator(op->opno);
 
 		*column = list_nth(op->args, i);
 		*key = list_nth(op->args, 1 - i);
@@ -57,7 +57,7 @@ binds(Node *qual, int of, int by, Node **column, Node **key)
 			bms_get_singleton_member(pull_varnos(NULL, *key), &right) && right == by &&
 			exprCollation(*column) == op->inputcollid && exprCollation(*key) == op->inputcollid &&
 			get_op_opfamily_strategy(opno, lookup_type_cache(exprType(*key), TYPECACHE_BTREE_OPFAMILY)->btree_opf) ==
-			BTEqualStrategyNumber)
+				BTEqualStrategyNumber)
 			return opno;
 	}
 	return InvalidOid;
@@ -71,26 +71,26 @@ binds(Node *qual, int of, int by, Node **column, Node **key)
 static PgtFrom
 meeting(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, int of, PgtFrom rows)
 {
-	int			by = of == 1 ? ordinal : 1;
-	PgtOp		join = touching_join(op, ordinal);
-	char	   *alias = psprintf("a%d", of);
-	char	   *post = pgt_post_near(cxt, &join, of, by, rows);
-	char	   *cols = pgt_columns(alias, pgt_op_child(op, of)->ncols, 0);
+	int by = of == 1 ? ordinal : 1;
+	PgtOp join = touching_join(op, ordinal);
+	char *alias = psprintf("a%d", of);
+	char *post = pgt_post_near(cxt, &join, of, by, rows);
+	char *cols = pgt_columns(alias, pgt_op_child(op, of)->ncols, 0);
 	StringInfoData keys;
 	StringInfoData on;
 	StringInfoData known;
-	ListCell   *lc;
-	int			n = 0;
+	ListCell *lc;
+	int n = 0;
 
 	initStringInfo(&keys);
 	initStringInfo(&on);
 	initStringInfo(&known);
-	foreach(lc, join.quals)
+	foreach (lc, join.quals)
 	{
-		Node	   *column;
-		Node	   *key;
-		char	   *text;
-		Oid			opno = binds(lfirst(lc), of, by, &column, &key);
+		Node *column;
+		Node *key;
+		char *text;
+		Oid opno = binds(lfirst(lc), of, by, &column, &key);
 
 		if (!OidIsValid(opno))
 			continue;
@@ -116,17 +116,17 @@ meeting(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, int of, PgtFrom rows)
 /* Bags of the children, as far as they are known already. */
 typedef struct Bags
 {
-	PgtFrom    *deltas;
-	char	  **new;
-	char	  **old;
+	PgtFrom *deltas;
+	char **new;
+	char **old;
 } Bags;
 
 static char *
 old_rows(PgtDeltaCtx *cxt, const PgtOp *child, char *near, PgtFrom delta)
 {
-	char	   *cols = pgt_columns("r", child->ncols, 0);
-	char	   *both;
-	char	   *keys = pgt_image_keys(child->cols, child->ncols, "a1");
+	char *cols = pgt_columns("r", child->ncols, 0);
+	char *both;
+	char *keys = pgt_image_keys(child->cols, child->ncols, "a1");
 
 	both = psprintf("(SELECT %s FROM %s r UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), near,
 					pgt_join2(cols, "-r.w AS w"), delta);
@@ -143,9 +143,9 @@ old_rows(PgtDeltaCtx *cxt, const PgtOp *child, char *near, PgtFrom delta)
 static PgtFrom
 flipping(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, Bags *bags)
 {
-	int			n = list_length(op->children);
-	PgtOp		flips;
-	char	  **froms = palloc0(sizeof(char *) * (2 * n - 1));
+	int n = list_length(op->children);
+	PgtOp flips;
+	char **froms = palloc0(sizeof(char *) * (2 * n - 1));
 
 	if (list_nth(op->touches, ordinal - 2) != NIL || !pgt_template_flips(op, ordinal, &flips))
 		return NULL;
@@ -163,17 +163,17 @@ flipping(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, Bags *bags)
 static char *
 touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, Bags *bags)
 {
-	PgtFrom    *deltas = bags->deltas;
-	PgtOp	   *left = pgt_op_child(op, 1);
+	PgtFrom *deltas = bags->deltas;
+	PgtOp *left = pgt_op_child(op, 1);
 	StringInfoData q;
-	char	   *keys = pgt_image_keys(left->cols, left->ncols, "a1");
-	char	   *values = pgt_image_values(left->cols, left->ncols, "a1");
-	char	   *group = keys[0] == '\0' ? " HAVING pg_catalog.count(*) > 0" : psprintf(" GROUP BY %s", keys);
+	char *keys = pgt_image_keys(left->cols, left->ncols, "a1");
+	char *values = pgt_image_values(left->cols, left->ncols, "a1");
+	char *group = keys[0] == '\0' ? " HAVING pg_catalog.count(*) > 0" : psprintf(" GROUP BY %s", keys);
 
 	initStringInfo(&q);
 	for (int i = 2; i <= list_length(op->children); i++)
 	{
-		PgtFrom		rows;
+		PgtFrom rows;
 
 		if (deltas[i - 1] == NULL)
 			continue;
@@ -185,9 +185,9 @@ touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, Bags *bags)
 	if (deltas[0] != NULL)
 		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
 						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
-	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s",
-									  pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
-												"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"), q.data, group));
+	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s", pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
+																					"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"),
+									  q.data, group));
 }
 
 /* What touched rows see of a child now. */
@@ -201,13 +201,13 @@ near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
 static PgtFrom
 linear(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	int			n = list_length(op->children);
-	char	  **froms = palloc(sizeof(char *) * n);
+	int n = list_length(op->children);
+	char **froms = palloc(sizeof(char *) * n);
 
 	froms[0] = pgt_delta_netted(cxt, pgt_op_child(op, 1));
 	for (int i = 2; i <= n; i++)
 	{
-		PgtOp		join = touching_join(op, i);
+		PgtOp join = touching_join(op, i);
 
 		froms[i - 1] = psprintf("(%s)", pgt_post_near(cxt, &join, i, 1, froms[0]));
 	}
@@ -217,11 +217,11 @@ linear(PgtDeltaCtx *cxt, const PgtOp *op)
 PgtFrom
 pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	int			n = list_length(op->children);
-	Bags		bags = {palloc0(sizeof(PgtFrom) * n), palloc0(sizeof(char *) * n), palloc0(sizeof(char *) * n)};
-	char	   *cols = pgt_columns("t", pgt_op_child(op, 1)->ncols, 0);
-	char	   *touched;
-	bool		inner = false;
+	int n = list_length(op->children);
+	Bags bags = {palloc0(sizeof(PgtFrom) * n), palloc0(sizeof(char *) * n), palloc0(sizeof(char *) * n)};
+	char *cols = pgt_columns("t", pgt_op_child(op, 1)->ncols, 0);
+	char *touched;
+	bool inner = false;
 
 	for (int i = 2; i <= n; i++)
 		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed);
@@ -237,8 +237,7 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 		if (bags.new[i - 1] == NULL)
 			bags.new[i - 1] = near_rows(cxt, op, i, touched);
 		if (bags.old[i - 1] == NULL)
-			bags.old[i - 1] = bags.deltas[i - 1] == NULL ? bags.new[i - 1] :
-				old_rows(cxt, pgt_op_child(op, i), bags.new[i - 1], bags.deltas[i - 1]);
+			bags.old[i - 1] = bags.deltas[i - 1] == NULL ? bags.new[i - 1] : old_rows(cxt, pgt_op_child(op, i), bags.new[i - 1], bags.deltas[i - 1]);
 	}
 	return psprintf("(%s UNION ALL %s)", pgt_template_sql(op, bags.new, true), pgt_template_sql(op, bags.old, true));
 }

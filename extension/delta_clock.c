@@ -36,19 +36,19 @@
 /* "value op bound": the value is of a row, the bound of the clock. */
 typedef struct Comparison
 {
-	Node	   *value;
-	Node	   *bound;
-	Oid			family;
-	Oid			left;  /* operand types of the family */
-	Oid			right;
-	int			strategy; /* BT...; ROWCOMPARE_NE for <> */
-	Oid			collation;
+	Node *value;
+	Node *bound;
+	Oid family;
+	Oid left; /* operand types of the family */
+	Oid right;
+	int strategy; /* BT...; ROWCOMPARE_NE for <> */
+	Oid collation;
 } Comparison;
 
 typedef struct SearchContext
 {
-	List	   *found; /* of Comparison */
-	bool		unbounded; /* the clock is used in another way too: any row may flip */
+	List *found;    /* of Comparison */
+	bool unbounded; /* the clock is used in another way too: any row may flip */
 } SearchContext;
 
 /* --- comparisons --- */
@@ -101,9 +101,9 @@ interpret(Comparison *c, Oid opno)
 static Const *
 fixed_interval(Node *node, bool as_compared)
 {
-	Const	   *c = (Const *) node;
-	Interval   *iv;
-	Interval   *copy;
+	Const *c = (Const *) node;
+	Interval *iv;
+	Interval *copy;
 
 	if (!IsA(node, Const) || c->consttype != INTERVALOID || c->constisnull)
 		return NULL;
@@ -122,13 +122,13 @@ fixed_interval(Node *node, bool as_compared)
 static bool
 turn_difference(Node *left, Node *right, Oid opno, Comparison *c)
 {
-	OpExpr	   *minus = (OpExpr *) left;
-	Const	   *span = fixed_interval(right, true);
-	Node	   *a;
-	Node	   *b;
-	bool		tz;
-	bool		clock_first;
-	Oid			type;
+	OpExpr *minus = (OpExpr *) left;
+	Const *span = fixed_interval(right, true);
+	Node *a;
+	Node *b;
+	bool tz;
+	bool clock_first;
+	Oid type;
 
 	if (!IsA(left, OpExpr) || span == NULL || !interpret(c, opno))
 		return false;
@@ -142,8 +142,7 @@ turn_difference(Node *left, Node *right, Oid opno, Comparison *c)
 		return false;
 	type = tz ? TIMESTAMPTZOID : TIMESTAMPOID;
 	c->value = clock_first ? b : a;
-	c->bound = (Node *) makeFuncExpr(clock_first ? (tz ? F_TIMESTAMPTZ_MI_INTERVAL : F_TIMESTAMP_MI_INTERVAL) :
-									 (tz ? F_TIMESTAMPTZ_PL_INTERVAL : F_TIMESTAMP_PL_INTERVAL),
+	c->bound = (Node *) makeFuncExpr(clock_first ? (tz ? F_TIMESTAMPTZ_MI_INTERVAL : F_TIMESTAMP_MI_INTERVAL) : (tz ? F_TIMESTAMPTZ_PL_INTERVAL : F_TIMESTAMP_PL_INTERVAL),
 									 type, list_make2(clock_first ? a : b, span), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 	if (clock_first && c->strategy <= BTMaxStrategyNumber)
 		c->strategy = BTMaxStrategyNumber + 1 - c->strategy;
@@ -165,9 +164,9 @@ static Comparison *
 as_comparison(OpExpr *op)
 {
 	Comparison *c = palloc0(sizeof(Comparison));
-	Node	   *l;
-	Node	   *r;
-	Oid			opno = op->opno;
+	Node *l;
+	Node *r;
+	Oid opno = op->opno;
 
 	if (list_length(op->args) != 2)
 		return NULL;
@@ -219,7 +218,7 @@ comparisons_of(const PgtOp *op)
 static Node *
 compare(const Comparison *c, int strategy, Node *bound)
 {
-	Oid			opno = get_opfamily_member(c->family, c->left, c->right, strategy);
+	Oid opno = get_opfamily_member(c->family, c->left, c->right, strategy);
 
 	if (!OidIsValid(opno))
 		elog(ERROR, "operator family %u has no operator %d", c->family, strategy);
@@ -243,10 +242,10 @@ extreme(Node *old, Node *new, MinMaxOp which)
 static Node *
 range_of(const Comparison *c)
 {
-	Node	   *old = pgt_clock_at(c->bound, PGT_CLOCK_OLD);
-	Node	   *new = pgt_clock_at(c->bound, PGT_CLOCK_NEW);
-	Node	   *least = extreme(old, new, IS_LEAST);
-	Node	   *greatest = extreme(old, new, IS_GREATEST);
+	Node *old = pgt_clock_at(c->bound, PGT_CLOCK_OLD);
+	Node *new = pgt_clock_at(c->bound, PGT_CLOCK_NEW);
+	Node *least = extreme(old, new, IS_LEAST);
+	Node *greatest = extreme(old, new, IS_GREATEST);
 
 	switch (c->strategy)
 	{
@@ -266,15 +265,15 @@ static char *
 candidates(const PgtOp *op)
 {
 	SearchContext cxt = comparisons_of(op);
-	List	   *quals = NIL;
-	List	   *ranges = NIL;
-	ListCell   *lc;
-	char	   *text;
+	List *quals = NIL;
+	List *ranges = NIL;
+	ListCell *lc;
+	char *text;
 
-	foreach(lc, op->quals)
+	foreach (lc, op->quals)
 		if (!pgt_has_clock(lfirst(lc)))
 			quals = lappend(quals, lfirst(lc));
-	foreach(lc, cxt.found)
+	foreach (lc, cxt.found)
 		ranges = lappend(ranges, range_of(lfirst(lc)));
 	if (!cxt.unbounded && ranges != NIL)
 		quals = lappend(quals, list_length(ranges) == 1 ? linitial(ranges) : (Node *) make_orclause(ranges));
@@ -293,7 +292,7 @@ at(List *exprs, int param)
 static char *
 predicate(const PgtOp *op, int param)
 {
-	char	   *text = pgt_quals(at(op->quals, param), op->children);
+	char *text = pgt_quals(at(op->quals, param), op->children);
 
 	return text == NULL ? "true" : text;
 }
@@ -301,7 +300,7 @@ predicate(const PgtOp *op, int param)
 static char *
 flips(const PgtOp *op)
 {
-	char	   *post = pgt_post(pgt_op_child(op, 1));
+	char *post = pgt_post(pgt_op_child(op, 1));
 
 	if (!pgt_has_clock((Node *) op->targets))
 		return psprintf("SELECT %s FROM (SELECT %s FROM (%s) a1 WHERE %s) f WHERE f.w <> 0",
@@ -321,16 +320,17 @@ flips(const PgtOp *op)
 PgtFrom
 pgt_delta_clock(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	bool		moves = bms_is_member(op->source, cxt->changed);
-	int			before = moves ? PGT_CLOCK_OLD : PGT_CLOCK_NEW;
-	PgtFrom		d = pgt_delta(cxt, pgt_op_child(op, 1));
-	char	   *data = NULL;
-	char	   *both;
+	bool moves = bms_is_member(op->source, cxt->changed);
+	int before = moves ? PGT_CLOCK_OLD : PGT_CLOCK_NEW;
+	PgtFrom d = pgt_delta(cxt, pgt_op_child(op, 1));
+	char *data = NULL;
+	char *both;
 
 	if (d != NULL)
 		data = psprintf("SELECT %s FROM %s a1 WHERE %s",
 						pgt_join2(pgt_targets(at(op->targets, before), op->children), "a1.w"), d, predicate(op, before));
-	both = !moves ? data : data == NULL ? flips(op) : psprintf("%s UNION ALL %s", data, flips(op));
+	both = !moves ? data : data == NULL ? flips(op)
+										: psprintf("%s UNION ALL %s", data, flips(op));
 	return pgt_enr(cxt, "c", pgt_select_of(pgt_net(op->cols, op->ncols, psprintf("(%s)", both))));
 }
 
@@ -340,7 +340,7 @@ pgt_delta_clock(PgtDeltaCtx *cxt, const PgtOp *op)
 static Node *
 beyond(const Comparison *c)
 {
-	bool		inclusive = c->strategy == BTLessStrategyNumber || c->strategy == BTGreaterEqualStrategyNumber;
+	bool inclusive = c->strategy == BTLessStrategyNumber || c->strategy == BTGreaterEqualStrategyNumber;
 
 	return compare(c, inclusive ? BTGreaterEqualStrategyNumber : BTGreaterStrategyNumber, pgt_clock_at(c->bound, PGT_CLOCK_NEW));
 }
@@ -348,7 +348,7 @@ beyond(const Comparison *c)
 static char *
 next_value(const PgtOp *op, const Comparison *c)
 {
-	char	   *value = pgt_expr(c->value, op->children);
+	char *value = pgt_expr(c->value, op->children);
 
 	return psprintf("SELECT %s AS c1 FROM (%s) a1 WHERE %s ORDER BY %s LIMIT 1", value, pgt_post(pgt_op_child(op, 1)),
 					pgt_expr(beyond(c), op->children), value);
@@ -358,9 +358,9 @@ next_value(const PgtOp *op, const Comparison *c)
 static char *
 fixed_lag(const Comparison *c)
 {
-	Oid			funcid = InvalidOid;
-	List	   *args = NIL;
-	Const	   *span;
+	Oid funcid = InvalidOid;
+	List *args = NIL;
+	Const *span;
 
 	if (c->left != TIMESTAMPTZOID || c->right != TIMESTAMPTZOID || c->strategy == BTEqualStrategyNumber ||
 		c->strategy > BTMaxStrategyNumber)
@@ -388,7 +388,7 @@ fixed_lag(const Comparison *c)
 static PgtOp *
 dummy_input(Oid type)
 {
-	PgtOp	   *op = pgt_op_make(PGT_OP_SCAN, 0, 1);
+	PgtOp *op = pgt_op_make(PGT_OP_SCAN, 0, 1);
 
 	op->cols[0] = (PgtCol){type, -1, get_typcollation(type), false};
 	return op;
@@ -408,13 +408,13 @@ clock_to_column(Node *node, void *input)
 static char *
 searched_crossing(const PgtOp *op, const Comparison *c)
 {
-	bool		order = c->strategy != BTEqualStrategyNumber && c->strategy <= BTMaxStrategyNumber;
-	PgtOp	   *time = dummy_input(TIMESTAMPTZOID);
-	PgtOp	   *value = dummy_input(exprType(c->value));
-	List	   *inputs = list_make2(time, value);
-	Comparison	of_value = *c;
-	char	   *then;
-	char	   *now;
+	bool order = c->strategy != BTEqualStrategyNumber && c->strategy <= BTMaxStrategyNumber;
+	PgtOp *time = dummy_input(TIMESTAMPTZOID);
+	PgtOp *value = dummy_input(exprType(c->value));
+	List *inputs = list_make2(time, value);
+	Comparison of_value = *c;
+	char *then;
+	char *now;
 
 	of_value.value = (Node *) pgt_op_var(value, 2, 1);
 	if (order)
@@ -438,8 +438,8 @@ searched_crossing(const PgtOp *op, const Comparison *c)
 static char *
 crossing_of(const PgtOp *op, const Comparison *c)
 {
-	bool		inclusive = c->strategy == BTLessStrategyNumber || c->strategy == BTGreaterEqualStrategyNumber;
-	char	   *lag = fixed_lag(c);
+	bool inclusive = c->strategy == BTLessStrategyNumber || c->strategy == BTGreaterEqualStrategyNumber;
+	char *lag = fixed_lag(c);
 
 	if (lag == NULL)
 		return searched_crossing(op, c);
@@ -450,18 +450,18 @@ crossing_of(const PgtOp *op, const Comparison *c)
 static List *
 crossings_below(const PgtOp *op, List *pieces)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (op->clock)
 	{
 		SearchContext cxt = comparisons_of(op);
 
-		foreach(lc, cxt.found)
+		foreach (lc, cxt.found)
 			pieces = lappend(pieces, crossing_of(op, lfirst(lc)));
 		if (cxt.unbounded)
 			pieces = lappend(pieces, "(SELECT $2 AS t)");
 	}
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		pieces = crossings_below(lfirst(lc), pieces);
 	return pieces;
 }
@@ -469,14 +469,14 @@ crossings_below(const PgtOp *op, List *pieces)
 char *
 pgt_clock_crossing(const PgtOp *root)
 {
-	List	   *pieces = crossings_below(root, NIL);
+	List *pieces = crossings_below(root, NIL);
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (pieces == NIL)
 		return NULL;
 	initStringInfo(&s);
-	foreach(lc, pieces)
+	foreach (lc, pieces)
 		appendStringInfo(&s, "%s%s", foreach_current_index(lc) > 0 ? " UNION ALL " : "", (char *) lfirst(lc));
 	return psprintf("SELECT pg_catalog.min(c.t) AS t FROM (%s) c", s.data);
 }
@@ -486,17 +486,17 @@ pgt_clock_crossing(const PgtOp *root)
 static bool
 has_index_on(Oid relid, AttrNumber attnum)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	bool		found = false;
-	ListCell   *lc;
+	Relation rel = table_open(relid, AccessShareLock);
+	List *indexes = RelationGetIndexList(rel);
+	bool found = false;
+	ListCell *lc;
 
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		found |= index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid && index->rd_index->indkey.values[0] == attnum &&
-			RelationGetIndexPredicate(index) == NIL;
+				 RelationGetIndexPredicate(index) == NIL;
 		index_close(index, AccessShareLock);
 	}
 	table_close(rel, AccessShareLock);
@@ -506,8 +506,8 @@ has_index_on(Oid relid, AttrNumber attnum)
 static char *
 missing_index(const PgtOp *op, Node *value)
 {
-	Var		   *v = (Var *) value;
-	AttrNumber	attnum;
+	Var *v = (Var *) value;
+	AttrNumber attnum;
 
 	/* down to the table's column */
 	while (IsA(v, Var) && op->kind == PGT_OP_SELECT)
@@ -529,25 +529,25 @@ missing_index(const PgtOp *op, Node *value)
 static List *
 missing_below(const PgtOp *op, List *statements)
 {
-	ListCell   *lc;
-	ListCell   *known;
+	ListCell *lc;
+	ListCell *known;
 
 	if (op->clock)
 	{
 		SearchContext cxt = comparisons_of(op);
 
-		foreach(lc, cxt.found)
+		foreach (lc, cxt.found)
 		{
-			char	   *sql = missing_index(op, ((Comparison *) lfirst(lc))->value);
-			bool		seen = sql == NULL;
+			char *sql = missing_index(op, ((Comparison *) lfirst(lc))->value);
+			bool seen = sql == NULL;
 
-			foreach(known, statements)
+			foreach (known, statements)
 				seen = seen || strcmp(lfirst(known), sql) == 0;
 			if (!seen)
 				statements = lappend(statements, sql);
 		}
 	}
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		statements = missing_below(lfirst(lc), statements);
 	return statements;
 }

@@ -22,11 +22,11 @@
 static PgtFrom
 post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, const char *roles)
 {
-	char	   *whole = pgt_post(pgt_op_child(op, ordinal));
+	char *whole = pgt_post(pgt_op_child(op, ordinal));
 
 	for (int i = 0; i < list_length(op->children) && pgt_has_agg(pgt_op_child(op, ordinal)); i++)
 	{
-		char	   *narrow;
+		char *narrow;
 
 		if (roles[i] != ROLE_DELTA)
 			continue;
@@ -51,13 +51,13 @@ term(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const char *roles, bool
 {
 	StringInfoData from;
 	StringInfoData weight;
-	char	   *quals = pgt_quals(op->quals, op->children);
+	char *quals = pgt_quals(op->quals, op->children);
 
 	initStringInfo(&from);
 	initStringInfo(&weight);
 	for (int i = 0; i < list_length(op->children); i++)
 	{
-		PgtFrom		input = roles[i] == ROLE_DELTA ? deltas[i] : post_input(cxt, op, i + 1, deltas, roles);
+		PgtFrom input = roles[i] == ROLE_DELTA ? deltas[i] : post_input(cxt, op, i + 1, deltas, roles);
 
 		if (roles[i] == ROLE_OLD)
 			input = old_input(pgt_op_child(op, i + 1), input, deltas[i]);
@@ -75,13 +75,13 @@ term(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const char *roles, bool
 static List *
 by_subsets(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *changed, int k)
 {
-	int			n = list_length(op->children);
-	char	   *roles = palloc(n + 1);
-	List	   *terms = NIL;
+	int n = list_length(op->children);
+	char *roles = palloc(n + 1);
+	List *terms = NIL;
 
 	for (uint32 subset = (1u << k) - 1; subset != 0; subset--)
 	{
-		int			size = 0;
+		int size = 0;
 
 		memset(roles, ROLE_POST, n);
 		for (int i = 0; i < k; i++)
@@ -99,9 +99,9 @@ by_subsets(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *change
 static List *
 one_by_one(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *changed, int k)
 {
-	int			n = list_length(op->children);
-	char	   *roles = palloc(n + 1);
-	List	   *terms = NIL;
+	int n = list_length(op->children);
+	char *roles = palloc(n + 1);
+	List *terms = NIL;
 
 	for (int i = 0; i < k; i++)
 	{
@@ -117,21 +117,21 @@ one_by_one(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom *deltas, const int *change
 PgtFrom
 pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	int			n = list_length(op->children);
-	PgtFrom    *deltas = palloc0(sizeof(PgtFrom) * Max(n, 1));
-	int		   *changed = palloc(sizeof(int) * Max(n, 1));
-	int			k = 0;
-	int			uses = 0; /* a delta used twice is materialised */
-	List	   *terms;
+	int n = list_length(op->children);
+	PgtFrom *deltas = palloc0(sizeof(PgtFrom) * Max(n, 1));
+	int *changed = palloc(sizeof(int) * Max(n, 1));
+	int k = 0;
+	int uses = 0; /* a delta used twice is materialised */
+	List *terms;
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		if (pgt_op_changed(lfirst(lc), cxt->changed) || (n > 1 && pgt_has_agg(lfirst(lc))))
 			uses++;
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 	{
-		int			i = foreach_current_index(lc);
+		int i = foreach_current_index(lc);
 
 		if (!pgt_op_changed(lfirst(lc), cxt->changed))
 			continue;
@@ -140,7 +140,7 @@ pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op)
 	}
 	terms = k <= PGT_MAX_SUBSET_INPUTS ? by_subsets(cxt, op, deltas, changed, k) : one_by_one(cxt, op, deltas, changed, k);
 	initStringInfo(&s);
-	foreach(lc, terms)
+	foreach (lc, terms)
 		appendStringInfo(&s, "%s%s", foreach_current_index(lc) > 0 ? " UNION ALL " : "(", (char *) lfirst(lc));
 	appendStringInfoChar(&s, ')');
 	return s.data;

@@ -15,22 +15,22 @@
 typedef struct Side
 {
 	const PgtOp *op;
-	PgtOp	   *l;
-	PgtOp	   *r;
+	PgtOp *l;
+	PgtOp *r;
 	const char *la; /* alias of l in P */
 	const char *ra;
-	int			loffset; /* l's first column in the output, 0-based */
-	int			roffset;
+	int loffset; /* l's first column in the output, 0-based */
+	int roffset;
 	const char *on;
 } Side;
 
 static Side
 make_side(const PgtOp *op, bool left)
 {
-	Side		s = {op};
-	PgtOp	   *l = pgt_op_child(op, 1);
-	PgtOp	   *r = pgt_op_child(op, 2);
-	char	   *quals = pgt_quals(op->quals, op->children);
+	Side s = {op};
+	PgtOp *l = pgt_op_child(op, 1);
+	PgtOp *r = pgt_op_child(op, 2);
+	char *quals = pgt_quals(op->quals, op->children);
 
 	s.l = left ? l : r;
 	s.r = left ? r : l;
@@ -54,7 +54,7 @@ static char *
 touched_rows(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 {
 	StringInfoData q;
-	char	   *cols = pgt_columns(s->la, s->l->ncols, 0);
+	char *cols = pgt_columns(s->la, s->l->ncols, 0);
 
 	initStringInfo(&q);
 	if (dr != NULL)
@@ -63,9 +63,7 @@ touched_rows(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 	if (dl != NULL)
 		appendStringInfo(&q, "%sSELECT %s FROM %s %s", dr != NULL ? " UNION ALL " : "",
 						 pgt_join2(cols, psprintf("%s.w", s->la)), dl, s->la);
-	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) t",
-									  pgt_join2(pgt_columns("t", s->l->ncols, 0),
-												"t.w, pg_catalog.row_number() OVER () AS id"), q.data));
+	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) t", pgt_join2(pgt_columns("t", s->l->ncols, 0), "t.w, pg_catalog.row_number() OVER () AS id"), q.data));
 }
 
 /* NULLs for the side that is missing, in output order. */
@@ -73,7 +71,7 @@ static char *
 padded_columns(const Side *s)
 {
 	StringInfoData q;
-	int			n = s->op->ncols;
+	int n = s->op->ncols;
 
 	initStringInfo(&q);
 	for (int i = 0; i < n; i++)
@@ -90,15 +88,13 @@ padded_columns(const Side *s)
 static char *
 padding(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 {
-	char	   *t = touched_rows(cxt, s, dl, dr);
-	char	   *counts;
-	char	   *changes;
+	char *t = touched_rows(cxt, s, dl, dr);
+	char *counts;
+	char *changes;
 
 	counts = psprintf("SELECT %s.id, pg_catalog.count(*) AS n FROM %s %s JOIN (%s) %s ON %s GROUP BY %s.id",
 					  s->la, t, s->la, near(cxt, s, s->ra, s->la, t), s->ra, s->on, s->la);
-	changes = dr == NULL ? "SELECT 0::pg_catalog.int8 AS id, 0::pg_catalog.int8 AS n" :
-		psprintf("SELECT %s.id, pg_catalog.sum(%s.w)::pg_catalog.int8 AS n FROM %s %s JOIN %s %s ON %s GROUP BY %s.id",
-				 s->la, s->ra, t, s->la, dr, s->ra, s->on, s->la);
+	changes = dr == NULL ? "SELECT 0::pg_catalog.int8 AS id, 0::pg_catalog.int8 AS n" : psprintf("SELECT %s.id, pg_catalog.sum(%s.w)::pg_catalog.int8 AS n FROM %s %s JOIN %s %s ON %s GROUP BY %s.id", s->la, s->ra, t, s->la, dr, s->ra, s->on, s->la);
 	counts = pgt_enr(cxt, "n", psprintf("SELECT t.id, coalesce(n.n, 0) AS new, coalesce(n.n, 0) - coalesce(d.n, 0) AS old "
 										"FROM %s t LEFT JOIN (%s) n ON n.id = t.id LEFT JOIN (%s) d ON d.id = t.id",
 										t, counts, changes));
@@ -110,7 +106,7 @@ padding(PgtDeltaCtx *cxt, const Side *s, PgtFrom dl, PgtFrom dr)
 static PgtFrom
 linear_left(PgtDeltaCtx *cxt, const PgtOp *op, const Side *s)
 {
-	PgtFrom		dl = pgt_has_agg(s->r) ? pgt_delta_netted(cxt, s->l) : pgt_delta(cxt, s->l);
+	PgtFrom dl = pgt_has_agg(s->r) ? pgt_delta_netted(cxt, s->l) : pgt_delta(cxt, s->l);
 
 	return psprintf("(SELECT %s FROM %s a1 LEFT JOIN (%s) a2 ON %s)",
 					pgt_join2(pgt_join2(pgt_columns("a1", s->l->ncols, 0), pgt_columns("a2", s->r->ncols, s->l->ncols)), "a1.w"),
@@ -121,7 +117,7 @@ linear_left(PgtDeltaCtx *cxt, const PgtOp *op, const Side *s)
 static PgtFrom
 inner_part(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	PgtOp	   *inner = pgt_op_make(PGT_OP_SELECT, 0, 0);
+	PgtOp *inner = pgt_op_make(PGT_OP_SELECT, 0, 0);
 
 	inner->children = op->children;
 	inner->quals = op->quals;
@@ -136,10 +132,10 @@ inner_part(PgtDeltaCtx *cxt, const PgtOp *op)
 PgtFrom
 pgt_delta_outer(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	Side		left = make_side(op, true);
-	Side		right = make_side(op, false);
-	PgtFrom		dl;
-	PgtFrom		dr;
+	Side left = make_side(op, true);
+	Side right = make_side(op, false);
+	PgtFrom dl;
+	PgtFrom dr;
 	StringInfoData s;
 
 	if (!op->full && !pgt_op_changed(left.r, cxt->changed))

@@ -19,9 +19,9 @@
 static char *
 as_bag(const PgtOp *op, const char *rows, const char *minus)
 {
-	char	   *cols = pgt_columns("r", op->ncols, 0);
-	char	   *both = psprintf("(SELECT %s FROM %s r UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), rows,
-								pgt_join2(cols, "-r.w AS w"), minus);
+	char *cols = pgt_columns("r", op->ncols, 0);
+	char *both = psprintf("(SELECT %s FROM %s r UNION ALL SELECT %s FROM %s r)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), rows,
+						  pgt_join2(cols, "-r.w AS w"), minus);
 
 	return psprintf("(SELECT %s FROM %s r, pg_catalog.generate_series(1, r.w) g)", cols, pgt_net(op->cols, op->ncols, both));
 }
@@ -29,20 +29,19 @@ as_bag(const PgtOp *op, const char *rows, const char *minus)
 static PgtFrom
 difference(PgtDeltaCtx *cxt, const PgtOp *op, const char *rows, const char *old)
 {
-	return pgt_enr(cxt, "a", psprintf("SELECT * FROM %s a",
-									  pgt_net(op->cols, op->ncols,
-											  psprintf("(SELECT n.*, 1::pg_catalog.int8 AS w FROM (%s) n UNION ALL "
-													   "SELECT o.*, -1::pg_catalog.int8 AS w FROM (%s) o)", rows, old))));
+	return pgt_enr(cxt, "a", psprintf("SELECT * FROM %s a", pgt_net(op->cols, op->ncols, psprintf("(SELECT n.*, 1::pg_catalog.int8 AS w FROM (%s) n UNION ALL "
+																								  "SELECT o.*, -1::pg_catalog.int8 AS w FROM (%s) o)",
+																								  rows, old))));
 }
 
 static char *
 touched_keys(PgtDeltaCtx *cxt, List *keys, const char *d)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, keys)
+	foreach (lc, keys)
 		appendStringInfo(&s, "%sd.c%d AS c%d", s.len > 0 ? ", " : "", lfirst_int(lc), foreach_current_index(lc) + 1);
 	return pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", s.data, d));
 }
@@ -58,8 +57,8 @@ bounded(Node *count)
 static char *
 first_rows(const PgtOp *op, const char *more)
 {
-	PgtPart    *part = op->part;
-	PgtOp	   *child = pgt_op_child(op, 1);
+	PgtPart *part = op->part;
+	PgtOp *child = pgt_op_child(op, 1);
 	StringInfoData s;
 
 	initStringInfo(&s);
@@ -75,13 +74,13 @@ first_rows(const PgtOp *op, const char *more)
 static PgtFrom
 delta_limit(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	char	   *d = pgt_delta_netted(cxt, child);
-	char	   *inserted = psprintf("(SELECT coalesce(pg_catalog.sum(i.w) FILTER (WHERE i.w > 0), 0)::pg_catalog.int8 FROM %s i)", d);
-	char	   *cols = pgt_columns("f", child->ncols, 0);
-	char	   *rows = psprintf("SELECT %s FROM (%s) f WHERE %s <= %d UNION ALL SELECT %s FROM (%s) f WHERE %s > %d",
-								cols, first_rows(op, psprintf("%d", FEW_INSERTED)), inserted, FEW_INSERTED,
-								cols, first_rows(op, inserted), inserted, FEW_INSERTED);
+	PgtOp *child = pgt_op_child(op, 1);
+	char *d = pgt_delta_netted(cxt, child);
+	char *inserted = psprintf("(SELECT coalesce(pg_catalog.sum(i.w) FILTER (WHERE i.w > 0), 0)::pg_catalog.int8 FROM %s i)", d);
+	char *cols = pgt_columns("f", child->ncols, 0);
+	char *rows = psprintf("SELECT %s FROM (%s) f WHERE %s <= %d UNION ALL SELECT %s FROM (%s) f WHERE %s > %d",
+						  cols, first_rows(op, psprintf("%d", FEW_INSERTED)), inserted, FEW_INSERTED,
+						  cols, first_rows(op, inserted), inserted, FEW_INSERTED);
 
 	rows = pgt_enr(cxt, "p", rows);
 	return difference(cxt, op, pgt_part_sql(op, rows), pgt_part_sql(op, as_bag(child, rows, d)));
@@ -90,10 +89,10 @@ delta_limit(PgtDeltaCtx *cxt, const PgtOp *op)
 PgtFrom
 pgt_delta_part(PgtDeltaCtx *cxt, const PgtOp *op)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	List	   *cols = op->part->keys;
-	char	   *d;
-	char	   *rows;
+	PgtOp *child = pgt_op_child(op, 1);
+	List *cols = op->part->keys;
+	char *d;
+	char *rows;
 
 	if (op->part->kind == PGT_PART_LIMIT)
 		return delta_limit(cxt, op);

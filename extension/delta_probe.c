@@ -18,11 +18,11 @@
 bool
 pgt_has_agg(const PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (op->kind == PGT_OP_AGG)
 		return !op->scalar;
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		if (pgt_has_agg(lfirst(lc)))
 			return true;
 	return false;
@@ -33,33 +33,32 @@ static char *post_matching(const PgtOp *op, List *cols, const char *keys);
 static char *
 matching_agg(const PgtOp *op, List *cols, const char *keys)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
+	PgtOp *child = pgt_op_child(op, 1);
 	StringInfoData on;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&on);
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
 		if (lfirst_int(lc) > op->nkeys)
 			return pgt_post(op);
 		appendStringInfo(&on, "%sp.c%d %s k.c%d", on.len > 0 ? " AND " : "", lfirst_int(lc),
 						 pgt_type_operator(op->cols[lfirst_int(lc) - 1].type, true), foreach_current_index(lc) + 1);
 	}
-	return pgt_aggregate(op, psprintf("(SELECT %s FROM %s k JOIN (%s) p ON %s)", pgt_columns("p", child->ncols, 0), keys,
-									  post_matching(child, cols, keys), on.data), NULL);
+	return pgt_aggregate(op, psprintf("(SELECT %s FROM %s k JOIN (%s) p ON %s)", pgt_columns("p", child->ncols, 0), keys, post_matching(child, cols, keys), on.data), NULL);
 }
 
 /* All wanted columns must come from one child. */
 static char *
 matching_select(const PgtOp *op, List *cols, const char *keys)
 {
-	List	   *below = NIL;
-	int			ordinal = 0;
-	ListCell   *lc;
+	List *below = NIL;
+	int ordinal = 0;
+	ListCell *lc;
 
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
-		Var		   *v = list_nth(op->targets, lfirst_int(lc) - 1);
+		Var *v = list_nth(op->targets, lfirst_int(lc) - 1);
 
 		if (!IsA(v, Var) || (ordinal != 0 && (int) v->varno != ordinal))
 			return pgt_post(op);
@@ -72,12 +71,12 @@ matching_select(const PgtOp *op, List *cols, const char *keys)
 static char *
 matching_outer(const PgtOp *op, List *cols, const char *keys)
 {
-	int			nleft = pgt_op_child(op, 1)->ncols;
-	bool		left = linitial_int(cols) <= nleft;
-	List	   *below = NIL;
-	ListCell   *lc;
+	int nleft = pgt_op_child(op, 1)->ncols;
+	bool left = linitial_int(cols) <= nleft;
+	List *below = NIL;
+	ListCell *lc;
 
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
 		if ((lfirst_int(lc) <= nleft) != left)
 			return pgt_post(op);
@@ -108,15 +107,15 @@ post_matching(const PgtOp *op, List *cols, const char *keys)
 static bool
 binds(Node *qual, int ordinal, int by, Var **column, Node **value)
 {
-	OpExpr	   *op = (OpExpr *) qual;
+	OpExpr *op = (OpExpr *) qual;
 
 	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
 		return false;
 	for (int i = 0; i < 2; i++)
 	{
-		Var		   *v = list_nth(op->args, i);
-		Node	   *e = list_nth(op->args, 1 - i);
-		int			only;
+		Var *v = list_nth(op->args, i);
+		Node *e = list_nth(op->args, 1 - i);
+		int only;
 
 		if (IsA(v, Var) && (int) v->varno == ordinal && exprType(e) == v->vartype &&
 			bms_get_singleton_member(pull_varnos(NULL, e), &only) && only == by &&
@@ -134,20 +133,20 @@ char *
 pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta)
 {
 	const PgtOp *op = pgt_op_child(join, ordinal);
-	List	   *cols = NIL;
+	List *cols = NIL;
 	StringInfoData values;
 	StringInfoData where;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (delta == NULL || !pgt_has_agg(op))
 		return pgt_post(op);
 	initStringInfo(&values);
 	initStringInfo(&where);
-	foreach(lc, join->quals)
+	foreach (lc, join->quals)
 	{
-		Var		   *column;
-		Node	   *value;
-		char	   *text;
+		Var *column;
+		Node *value;
+		char *text;
 
 		if (!binds(lfirst(lc), ordinal, by, &column, &value) || list_member_int(cols, column->varattno))
 			continue;
@@ -158,6 +157,5 @@ pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom 
 	}
 	if (cols == NIL)
 		return pgt_post(op);
-	return post_matching(op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by,
-															  where.data)));
+	return post_matching(op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by, where.data)));
 }

@@ -16,11 +16,11 @@
 static bool
 is_opaque(const PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
 		return true;
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		if (is_opaque(lfirst(lc)))
 			return true;
 	return false;
@@ -31,13 +31,13 @@ static char *
 key_match(const PgtOp *op, List *cols, bool nulls)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
-		int			c = lfirst_int(lc);
-		int			k = foreach_current_index(lc) + 1;
+		int c = lfirst_int(lc);
+		int k = foreach_current_index(lc) + 1;
 
 		appendStringInfoString(&s, k > 1 ? " AND " : "");
 		if (nulls && !op->cols[c - 1].notnull)
@@ -53,17 +53,16 @@ static char *
 null_test(const PgtOp *op, List *cols, bool of_keys)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
 		const PgtCol *col = &op->cols[lfirst_int(lc) - 1];
 
 		if (!col->notnull)
 			appendStringInfo(&s, "%s%s", s.len > 0 ? " OR " : "",
-							 pgt_is_null(col->type, of_keys ? psprintf("k.c%d", foreach_current_index(lc) + 1) :
-										 psprintf("p.c%d", lfirst_int(lc))));
+							 pgt_is_null(col->type, of_keys ? psprintf("k.c%d", foreach_current_index(lc) + 1) : psprintf("p.c%d", lfirst_int(lc))));
 	}
 	return s.len > 0 ? s.data : NULL;
 }
@@ -72,8 +71,8 @@ null_test(const PgtOp *op, List *cols, bool of_keys)
 static PgtFrom
 join_keys(const PgtOp *op, PgtFrom from, List *cols, const char *keys)
 {
-	char	   *out = pgt_columns("p", op->ncols, 0);
-	char	   *knull = null_test(op, cols, true);
+	char *out = pgt_columns("p", op->ncols, 0);
+	char *knull = null_test(op, cols, true);
 
 	if (knull == NULL)
 		return psprintf("(SELECT %s FROM %s k JOIN %s p ON %s)", out, keys, from, key_match(op, cols, false));
@@ -94,15 +93,15 @@ plain_rows(const PgtOp *op, List *cols, const char *keys)
 static List *
 positions(List *wanted, List *cols)
 {
-	List	   *out = NIL;
-	ListCell   *w;
-	ListCell   *c;
+	List *out = NIL;
+	ListCell *w;
+	ListCell *c;
 
-	foreach(w, wanted)
+	foreach (w, wanted)
 	{
-		int			at = 0;
+		int at = 0;
 
-		foreach(c, cols)
+		foreach (c, cols)
 			if (lfirst_int(c) == lfirst_int(w))
 				at = foreach_current_index(c) + 1;
 		if (at == 0)
@@ -116,10 +115,10 @@ static char *
 distinct_columns(PgtDeltaCtx *cxt, List *cols, const char *from)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, cols)
+	foreach (lc, cols)
 		appendStringInfo(&s, "%sd.c%d AS c%d", s.len > 0 ? ", " : "", lfirst_int(lc), foreach_current_index(lc) + 1);
 	return pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", s.data, from));
 }
@@ -127,15 +126,15 @@ distinct_columns(PgtDeltaCtx *cxt, List *cols, const char *from)
 static PgtFrom
 part_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	List	   *own = op->part->keys;
-	List	   *at = positions(own, cols);
-	ListCell   *lc;
-	char	   *rows;
+	PgtOp *child = pgt_op_child(op, 1);
+	List *own = op->part->keys;
+	List *at = positions(own, cols);
+	ListCell *lc;
+	char *rows;
 
 	if (own == NIL)
 		return plain_rows(op, cols, keys);
-	foreach(lc, cols)
+	foreach (lc, cols)
 		if (lfirst_int(lc) > child->ncols)
 			return plain_rows(op, cols, keys);
 	if (at != NIL)
@@ -149,9 +148,9 @@ part_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 static PgtFrom
 agg_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, cols)
+	foreach (lc, cols)
 		if (lfirst_int(lc) > op->nkeys)
 			return plain_rows(op, cols, keys);
 	return psprintf("(%s)", pgt_aggregate(op, pgt_rows_of(cxt, pgt_op_child(op, 1), cols, keys), NULL));
@@ -161,13 +160,13 @@ agg_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 static PgtFrom
 select_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
-	List	   *below = NIL;
-	int			ordinal = 0;
-	ListCell   *lc;
+	List *below = NIL;
+	int ordinal = 0;
+	ListCell *lc;
 
-	foreach(lc, cols)
+	foreach (lc, cols)
 	{
-		Var		   *v = list_nth(op->targets, lfirst_int(lc) - 1);
+		Var *v = list_nth(op->targets, lfirst_int(lc) - 1);
 
 		if (!IsA(v, Var) || (ordinal != 0 && (int) v->varno != ordinal))
 			return plain_rows(op, cols, keys);
@@ -183,10 +182,10 @@ static PgtFrom
 union_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		appendStringInfo(&s, "%sSELECT * FROM %s u", s.len > 0 ? " UNION ALL " : "(", pgt_rows_of(cxt, lfirst(lc), cols, keys));
 	appendStringInfoChar(&s, ')');
 	return s.data;

@@ -23,7 +23,7 @@
 int
 pgt_path_push(void)
 {
-	int			level = NewGUCNestLevel();
+	int level = NewGUCNestLevel();
 
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
@@ -39,15 +39,15 @@ static List *
 deparse_context(List *inputs)
 {
 	PlannedStmt *stmt = makeNode(PlannedStmt);
-	List	   *names = NIL;
-	ListCell   *lc;
+	List *names = NIL;
+	ListCell *lc;
 
-	foreach(lc, inputs)
+	foreach (lc, inputs)
 	{
-		PgtOp	   *op = lfirst(lc);
+		PgtOp *op = lfirst(lc);
 		RangeTblEntry *rte = makeNode(RangeTblEntry);
-		char	   *alias = psprintf("a%d", foreach_current_index(lc) + 1);
-		List	   *cols = NIL;
+		char *alias = psprintf("a%d", foreach_current_index(lc) + 1);
+		List *cols = NIL;
 
 		for (int i = 1; i <= op->ncols; i++)
 			cols = lappend(cols, makeString(psprintf("c%d", i)));
@@ -87,12 +87,12 @@ char *
 pgt_quals(List *quals, List *inputs)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (quals == NIL)
 		return NULL;
 	initStringInfo(&s);
-	foreach(lc, quals)
+	foreach (lc, quals)
 		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " AND " : "", pgt_expr(lfirst(lc), inputs));
 	return s.data;
 }
@@ -101,10 +101,10 @@ char *
 pgt_targets(List *targets, List *inputs)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, targets)
+	foreach (lc, targets)
 		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), inputs),
 						 foreach_current_index(lc) + 1);
 	return s.data;
@@ -148,11 +148,11 @@ static char *
 post_scan(const PgtOp *op)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, "SELECT ");
-	foreach(lc, op->attnums)
+	foreach (lc, op->attnums)
 		appendStringInfo(&s, "%st.%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "",
 						 quote_identifier(get_attname(op->relid, lfirst_int(lc), false)), foreach_current_index(lc) + 1);
 	appendStringInfo(&s, " FROM %s t",
@@ -164,14 +164,14 @@ char *
 pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
 {
 	StringInfoData s;
-	ListCell   *lc;
-	char	   *quals = pgt_quals(op->quals, op->children);
+	ListCell *lc;
+	char *quals = pgt_quals(op->quals, op->children);
 
 	initStringInfo(&s);
 	appendStringInfo(&s, "SELECT %s", pgt_targets(op->targets, op->children));
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 	{
-		int			i = foreach_current_index(lc) + 1;
+		int i = foreach_current_index(lc) + 1;
 
 		appendStringInfo(&s, "%s(%s) a%d", i > 1 ? ", " : " FROM ", i == ordinal ? instead : pgt_post(lfirst(lc)), i);
 	}
@@ -183,9 +183,9 @@ pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
 char *
 pgt_post_outer(const PgtOp *op, int ordinal, const char *instead)
 {
-	PgtOp	   *l = pgt_op_child(op, 1);
-	PgtOp	   *r = pgt_op_child(op, 2);
-	char	   *quals = pgt_quals(op->quals, op->children);
+	PgtOp *l = pgt_op_child(op, 1);
+	PgtOp *r = pgt_op_child(op, 2);
+	char *quals = pgt_quals(op->quals, op->children);
 
 	return psprintf("SELECT %s FROM (%s) a1 %s JOIN (%s) a2 ON %s",
 					pgt_join2(pgt_columns("a1", l->ncols, 0), pgt_columns("a2", r->ncols, l->ncols)),
@@ -210,10 +210,10 @@ nested_key(const PgtCol *col, int k)
 static char *
 nested_aggregate(const PgtOp *op, Aggref *agg)
 {
-	char	   *name = get_func_name(agg->aggfnoid);
-	Node	   *arg = agg->args == NIL ? NULL : (Node *) linitial_node(TargetEntry, agg->args)->expr;
-	PgtCol		col;
-	char	   *text;
+	char *name = get_func_name(agg->aggfnoid);
+	Node *arg = agg->args == NIL ? NULL : (Node *) linitial_node(TargetEntry, agg->args)->expr;
+	PgtCol col;
+	char *text;
 
 	if (arg == NULL || (strcmp(name, "min") != 0 && strcmp(name, "max") != 0) ||
 		get_func_namespace(agg->aggfnoid) != PG_CATALOG_NAMESPACE)
@@ -223,24 +223,23 @@ nested_aggregate(const PgtOp *op, Aggref *agg)
 		return pgt_expr((Node *) agg, op->children);
 	text = pgt_expr(arg, op->children);
 	return psprintf("pg_catalog.%s(%s ORDER BY (%s)::pg_catalog.text COLLATE \"C\")%s", name, text, text,
-					agg->aggfilter == NULL ? "" :
-					psprintf(" FILTER (WHERE %s)", pgt_expr((Node *) agg->aggfilter, op->children)));
+					agg->aggfilter == NULL ? "" : psprintf(" FILTER (WHERE %s)", pgt_expr((Node *) agg->aggfilter, op->children)));
 }
 
 char *
 pgt_aggregate(const PgtOp *op, const char *from, const char *more)
 {
 	StringInfoData s;
-	ListCell   *lc;
-	int			n = 0;
+	ListCell *lc;
+	int n = 0;
 
 	initStringInfo(&s);
 	for (int k = 1; k <= op->nkeys; k++)
 		appendStringInfo(&s, "%s%s AS c%d", n++ > 0 ? ", " : "",
 						 more == NULL ? nested_key(&op->cols[k - 1], k) : psprintf("a1.c%d", k), k);
-	foreach(lc, op->aggs)
+	foreach (lc, op->aggs)
 	{
-		char	   *agg = more == NULL ? nested_aggregate(op, lfirst(lc)) : pgt_expr(lfirst(lc), op->children);
+		char *agg = more == NULL ? nested_aggregate(op, lfirst(lc)) : pgt_expr(lfirst(lc), op->children);
 
 		appendStringInfo(&s, "%s%s AS c%d", n > 0 ? ", " : "", agg, n + 1);
 		n++;
@@ -254,10 +253,10 @@ static char *
 post_union(const PgtOp *op)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " UNION ALL " : "", pgt_post(lfirst(lc)));
 	return s.data;
 }
@@ -265,10 +264,10 @@ post_union(const PgtOp *op)
 static char *
 post_apply(const PgtOp *op)
 {
-	char	  **froms = palloc(sizeof(char *) * list_length(op->children));
-	ListCell   *lc;
+	char **froms = palloc(sizeof(char *) * list_length(op->children));
+	ListCell *lc;
 
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		froms[foreach_current_index(lc)] = psprintf("(%s)", pgt_post(lfirst(lc)));
 	return pgt_template_sql(op, froms, false);
 }
@@ -308,7 +307,7 @@ pgt_is_null(Oid type, const char *value)
 char *
 pgt_same(const PgtCol *col, const char *left, const char *right)
 {
-	char	   *eq;
+	char *eq;
 
 	if (!pgt_type_has_eq(col->type))
 		return psprintf("(%s::pg_catalog.text = %s::pg_catalog.text OR (%s AND %s))", left, right, pgt_is_null(col->type, left),
@@ -328,7 +327,7 @@ pgt_same(const PgtCol *col, const char *left, const char *right)
 char *
 pgt_same_key(const PgtCol *col, const char *left, const char *right)
 {
-	char	   *empty;
+	char *empty;
 
 	if (col->notnull)
 		return psprintf("%s %s %s", left, pgt_type_operator(col->type, true), right);

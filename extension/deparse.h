@@ -43,7 +43,7 @@ extern char *pgt_aggregate(const PgtOp *op, const char *from, const char *more);
 extern char *pgt_join2(const char *a, const char *b);
 
 /* Run the body with the pinned search_path: level = pgt_path_push(); ...; pgt_path_pop(level). */
-extern int	pgt_path_push(void);
+extern int pgt_path_push(void);
 extern void pgt_path_pop(int level);
 
 extern char *pgt_is_null(Oid type, const char *value);

@@ -32,7 +32,7 @@ static void
 register_enr(const char *name, Tuplestorestate *store, TupleDesc desc, int64 rows)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
-	int			rc;
+	int rc;
 
 	/* The descriptor is given directly: with reliddesc the planner would look at the relation's dropped columns. */
 	enr->md.name = pstrdup(name);
@@ -62,13 +62,13 @@ push_s1(PgtExecution *ex)
 static SPIPlanPtr
 step_plan(PgtExecution *ex, int i)
 {
-	PgtStep    *step = list_nth(ex->prepared->program->steps, i);
+	PgtStep *step = list_nth(ex->prepared->program->steps, i);
 	SPIPlanPtr *plan = &ex->prepared->plans[i];
 
 	if (*plan == NULL)
 	{
-		Oid			types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-		SPIPlanPtr	fresh = SPI_prepare_cursor(step->sql, ex->clocked ? 2 : 0, types, CURSOR_OPT_PARALLEL_OK);
+		Oid types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+		SPIPlanPtr fresh = SPI_prepare_cursor(step->sql, ex->clocked ? 2 : 0, types, CURSOR_OPT_PARALLEL_OK);
 
 		if (fresh == NULL)
 			elog(ERROR, "could not prepare a refresh step: %s", SPI_result_code_string(SPI_result));
@@ -89,7 +89,7 @@ clock_params(PgtExecution *ex)
 	params = makeParamList(2);
 	for (int i = 0; i < 2; i++)
 		params->params[i] = (ParamExternData){TimestampTzGetDatum(i + 1 == PGT_CLOCK_OLD ? ex->old_clock : ex->new_clock), false,
-			PARAM_FLAG_CONST, TIMESTAMPTZOID};
+											  PARAM_FLAG_CONST, TIMESTAMPTZOID};
 	return params;
 }
 
@@ -99,7 +99,7 @@ run_select(PgtExecution *ex, SPIPlanPtr plan, Tuplestorestate *store)
 {
 	DestReceiver *dest = CreateDestReceiver(DestTuplestore);
 	SPIExecuteOptions options = {0};
-	int			rc;
+	int rc;
 
 	SetTuplestoreDestReceiverParams(dest, store, CurrentMemoryContext, false, NULL, NULL);
 	options.params = clock_params(ex);
@@ -128,8 +128,8 @@ run_out(PgtExecution *ex, SPIPlanPtr plan)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	PgtCatalogScope scope;
-	Oid			argtype = INT8OID;
-	Datum		arg = Int64GetDatum(ex->refresh_no);
+	Oid argtype = INT8OID;
+	Datum arg = Int64GetDatum(ex->refresh_no);
 
 	run_select(ex, plan, store);
 	register_enr("__pgt_out", store, plan_desc(plan), tuplestore_tuple_count(store));
@@ -147,8 +147,8 @@ run_time(PgtExecution *ex, SPIPlanPtr plan)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 	TupleTableSlot *slot;
-	bool		isnull = true;
-	Datum		value = (Datum) 0;
+	bool isnull = true;
+	Datum value = (Datum) 0;
 
 	run_select(ex, plan, store);
 	slot = MakeSingleTupleTableSlot(plan_desc(plan), &TTSOpsMinimalTuple);
@@ -162,8 +162,8 @@ run_time(PgtExecution *ex, SPIPlanPtr plan)
 static void
 run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 {
-	Datum		clock[2] = {TimestampTzGetDatum(ex->old_clock), TimestampTzGetDatum(ex->new_clock)};
-	int			rc = SPI_execute_snapshot(plan, clock, NULL, ex->s1, InvalidSnapshot, false, true, 0);
+	Datum clock[2] = {TimestampTzGetDatum(ex->old_clock), TimestampTzGetDatum(ex->new_clock)};
+	int rc = SPI_execute_snapshot(plan, clock, NULL, ex->s1, InvalidSnapshot, false, true, 0);
 
 	if (rc < 0)
 		elog(ERROR, "a refresh step failed: %s", SPI_result_code_string(rc));
@@ -177,7 +177,7 @@ run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 static int
 step_settings(PgtStep *step, int64 largest)
 {
-	int			nest = NewGUCNestLevel();
+	int nest = NewGUCNestLevel();
 
 	/* JIT costs more than it gives at the sizes refreshes have, and its trigger is the estimate we cannot give well. */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -192,10 +192,10 @@ step_settings(PgtStep *step, int64 largest)
 static bool
 run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 {
-	PgtStep    *step = list_nth(ex->prepared->program->steps, i);
-	int			nest = step_settings(step, *largest);
-	bool		go_on = true;
-	SPIPlanPtr	plan;
+	PgtStep *step = list_nth(ex->prepared->program->steps, i);
+	int nest = step_settings(step, *largest);
+	bool go_on = true;
+	SPIPlanPtr plan;
 
 	if (step->kind == PGT_STEP_OUT && ex->out_buffer == 0)
 	{
@@ -208,7 +208,7 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 	if (step->kind == PGT_STEP_ENR)
 	{
 		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
-		int64		rows = run_select(ex, plan, store);
+		int64 rows = run_select(ex, plan, store);
 
 		*stores = lappend(*stores, store);
 		register_enr(step->name, store, plan_desc(plan), rows);
@@ -228,15 +228,15 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 bool
 pgt_execute(PgtExecution *ex)
 {
-	List	   *stores = NIL;
-	int64		largest = 0;
-	bool		go_on = true;
-	ListCell   *lc;
-	int			nsteps = list_length(ex->prepared->program->steps);
+	List *stores = NIL;
+	int64 largest = 0;
+	bool go_on = true;
+	ListCell *lc;
+	int nsteps = list_length(ex->prepared->program->steps);
 
 	for (int i = 0; i < ex->ndeltas; i++)
 	{
-		PgtDelta   *delta = ex->deltas[i];
+		PgtDelta *delta = ex->deltas[i];
 
 		if (delta == NULL)
 			continue;
@@ -252,7 +252,7 @@ pgt_execute(PgtExecution *ex)
 			SPI_unregister_relation(psprintf("__pgt_src%d", i));
 	for (int i = 0; i < nsteps; i++)
 	{
-		PgtStep    *step = list_nth(ex->prepared->program->steps, i);
+		PgtStep *step = list_nth(ex->prepared->program->steps, i);
 
 		if (step->kind == PGT_STEP_ENR)
 			SPI_unregister_relation(step->name);

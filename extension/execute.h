@@ -22,18 +22,18 @@ typedef struct PgtPrepared
 typedef struct PgtExecution
 {
 	PgtPrepared *prepared;
-	Snapshot	s1;
-	int			ndeltas;
-	PgtDelta  **deltas; /* by source index; NULL where the source did not change */
-	int64		out_buffer; /* pgt_id whose st_<id> buffer takes the OUT step's rows, 0 = nobody reads them */
-	int64		refresh_no; /* number those rows carry */
-	bool		dry_run;	/* run every step, whatever is empty */
-	bool		clocked;	/* the view's statements take $1 and $2 */
+	Snapshot s1;
+	int ndeltas;
+	PgtDelta **deltas; /* by source index; NULL where the source did not change */
+	int64 out_buffer;  /* pgt_id whose st_<id> buffer takes the OUT step's rows, 0 = nobody reads them */
+	int64 refresh_no;  /* number those rows carry */
+	bool dry_run;      /* run every step, whatever is empty */
+	bool clocked;      /* the view's statements take $1 and $2 */
 	TimestampTz old_clock;
 	TimestampTz new_clock;
 	/* results */
-	int64		inserted;
-	int64		deleted;
+	int64 inserted;
+	int64 deleted;
 	TimestampTz crossing; /* of a PGT_STEP_TIME; DT_NOEND when it yields NULL */
 } PgtExecution;
 

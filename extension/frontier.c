@@ -18,7 +18,7 @@
 static uint64
 widen_xid(TransactionId xid, FullTransactionId next)
 {
-	uint32		epoch = EpochFromFullTransactionId(next);
+	uint32 epoch = EpochFromFullTransactionId(next);
 
 	if (xid > XidFromFullTransactionId(next))
 		epoch--;
@@ -28,8 +28,8 @@ widen_xid(TransactionId xid, FullTransactionId next)
 static int
 compare_xids(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
+	uint64 x = *(const uint64 *) a;
+	uint64 y = *(const uint64 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -93,8 +93,8 @@ PgtFrontier *
 pgt_frontier_from_text(const char *text)
 {
 	PgtFrontier *frontier = palloc0(sizeof(PgtFrontier));
-	char	   *end;
-	int			room = 0;
+	char *end;
+	int room = 0;
 
 	frontier->xmin = strtou64(text, &end, 10);
 	if (*end++ != ':')

@@ -11,10 +11,10 @@
 
 typedef struct PgtFrontier
 {
-	uint64		xmin; /* every id below is visible */
-	uint64		xmax; /* no id at or above is visible */
-	int			nxip;
-	uint64	   *xip; /* sorted ids in between that are not visible */
+	uint64 xmin; /* every id below is visible */
+	uint64 xmax; /* no id at or above is visible */
+	int nxip;
+	uint64 *xip; /* sorted ids in between that are not visible */
 } PgtFrontier;
 
 /*

@@ -18,10 +18,10 @@
 static List *
 oid_array_to_list(Datum array)
 {
-	ArrayType  *arr = DatumGetArrayTypeP(array);
-	Oid		   *oids = (Oid *) ARR_DATA_PTR(arr);
-	int			n = ArrayGetNItems(ARR_NDIM(arr), ARR_DIMS(arr));
-	List	   *result = NIL;
+	ArrayType *arr = DatumGetArrayTypeP(array);
+	Oid *oids = (Oid *) ARR_DATA_PTR(arr);
+	int n = ArrayGetNItems(ARR_NDIM(arr), ARR_DIMS(arr));
+	List *result = NIL;
 
 	for (int i = 0; i < n; i++)
 		result = lappend_oid(result, oids[i]);
@@ -31,9 +31,9 @@ oid_array_to_list(Datum array)
 static Datum
 list_to_oid_array(List *oids)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * (list_length(oids) + 1));
-	int			n = 0;
-	ListCell   *lc;
+	Datum *elems = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	int n = 0;
+	ListCell *lc;
 
 	foreach (lc, oids)
 		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
@@ -44,12 +44,12 @@ List *
 pgt_frontiers_read(int64 pgt_id)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		arg = Int64GetDatum(pgt_id);
-	List	   *result = NIL;
+	Datum arg = Int64GetDatum(pgt_id);
+	List *result = NIL;
 
 	if (plan == NULL)
 	{
-		Oid			type = INT8OID;
+		Oid type = INT8OID;
 
 		plan = SPI_prepare("SELECT source_relid, snapshot::text, upstream_refresh, leaves FROM pgtrickle.pgt_frontiers WHERE pgt_id = $1",
 						   1, &type);
@@ -59,12 +59,12 @@ pgt_frontiers_read(int64 pgt_id)
 		elog(ERROR, "could not read frontiers");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
 		PgtSourceFrontier *frontier = palloc0(sizeof(PgtSourceFrontier));
-		char	   *snapshot = SPI_getvalue(tuple, desc, 2);
-		bool		isnull;
-		Datum		value;
+		char *snapshot = SPI_getvalue(tuple, desc, 2);
+		bool isnull;
+		Datum value;
 
 		frontier->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 		frontier->snapshot = snapshot ? pgt_frontier_from_text(snapshot) : NULL;
@@ -81,11 +81,11 @@ void
 pgt_frontiers_write(int64 pgt_id, List *frontiers)
 {
 	static SPIPlanPtr plan = NULL;
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (plan == NULL)
 	{
-		Oid			types[5] = {INT8OID, OIDOID, TEXTOID, INT8OID, OIDARRAYOID};
+		Oid types[5] = {INT8OID, OIDOID, TEXTOID, INT8OID, OIDARRAYOID};
 
 		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_frontiers AS f (pgt_id, source_relid, snapshot, upstream_refresh, leaves)"
 						   " VALUES ($1, $2, $3::pg_catalog.pg_snapshot, $4, $5)"
@@ -97,8 +97,8 @@ pgt_frontiers_write(int64 pgt_id, List *frontiers)
 	foreach (lc, frontiers)
 	{
 		PgtSourceFrontier *frontier = lfirst(lc);
-		Datum		values[5];
-		char		nulls[5] = {' ', ' ', 'n', 'n', ' '};
+		Datum values[5];
+		char nulls[5] = {' ', ' ', 'n', 'n', ' '};
 
 		values[0] = Int64GetDatum(pgt_id);
 		values[1] = ObjectIdGetDatum(frontier->relid);
@@ -123,14 +123,14 @@ void
 pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, const PgtFrontier *s1, TimestampTz data)
 {
 	static SPIPlanPtr plan = NULL;
-	bool		changed = result->rows_inserted > 0 || result->rows_deleted > 0;
-	Datum		values[6] = {Int64GetDatum(st->id), Int64GetDatum(changed ? 1 : 0), TimestampTzGetDatum(data),
-							 CStringGetTextDatum(result->action), CStringGetTextDatum(pgt_frontier_to_text(s1)),
-							 Float8GetDatum(result->duration_ms)};
+	bool changed = result->rows_inserted > 0 || result->rows_deleted > 0;
+	Datum values[6] = {Int64GetDatum(st->id), Int64GetDatum(changed ? 1 : 0), TimestampTzGetDatum(data),
+					   CStringGetTextDatum(result->action), CStringGetTextDatum(pgt_frontier_to_text(s1)),
+					   Float8GetDatum(result->duration_ms)};
 
 	if (plan == NULL)
 	{
-		Oid			types[6] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, FLOAT8OID};
+		Oid types[6] = {INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, FLOAT8OID};
 
 		plan = SPI_prepare("UPDATE pgtrickle.pgt_state SET status = CASE WHEN status = 'SUSPENDED' THEN status ELSE 'ACTIVE' END,"
 						   " is_populated = true, refresh_no = refresh_no + $2, data_timestamp = $3,"
@@ -152,11 +152,11 @@ void
 pgt_state_clock(int64 pgt_id, TimestampTz clock, TimestampTz next_crossing)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		values[3] = {Int64GetDatum(pgt_id), TimestampTzGetDatum(clock), TimestampTzGetDatum(next_crossing)};
+	Datum values[3] = {Int64GetDatum(pgt_id), TimestampTzGetDatum(clock), TimestampTzGetDatum(next_crossing)};
 
 	if (plan == NULL)
 	{
-		Oid			types[3] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+		Oid types[3] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 
 		plan = SPI_prepare("UPDATE pgtrickle.pgt_state SET clock = $2, next_crossing = $3 WHERE pgt_id = $1", 3, types);
 		SPI_keepplan(plan);
@@ -170,12 +170,12 @@ pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, 
 					  TimestampTz started, TimestampTz due)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		values[11] = {Int64GetDatum(st->id), TimestampTzGetDatum(started), CStringGetTextDatum(result->action),
-							  Int64GetDatum(result->rows_inserted), Int64GetDatum(result->rows_deleted),
-							  Int64GetDatum(result->delta_rows), CStringGetTextDatum(result->strategy), (Datum) 0,
-							  CStringGetTextDatum(initiated_by), TimestampTzGetDatum(due),
-							  BoolGetDatum(strcmp(result->action, "FULL") == 0 && strcmp(st->refresh_mode, "DIFFERENTIAL") == 0)};
-	char		nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', 'n', ' ', due ? ' ' : 'n', ' '};
+	Datum values[11] = {Int64GetDatum(st->id), TimestampTzGetDatum(started), CStringGetTextDatum(result->action),
+						Int64GetDatum(result->rows_inserted), Int64GetDatum(result->rows_deleted),
+						Int64GetDatum(result->delta_rows), CStringGetTextDatum(result->strategy), (Datum) 0,
+						CStringGetTextDatum(initiated_by), TimestampTzGetDatum(due),
+						BoolGetDatum(strcmp(result->action, "FULL") == 0 && strcmp(st->refresh_mode, "DIFFERENTIAL") == 0)};
+	char nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', 'n', ' ', due ? ' ' : 'n', ' '};
 
 	if (result->reason)
 	{
@@ -184,8 +184,8 @@ pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, 
 	}
 	if (plan == NULL)
 	{
-		Oid			types[11] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID,
-								 TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID};
+		Oid types[11] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID,
+						 TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID};
 
 		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action,"
 						   " rows_inserted, rows_deleted, delta_row_count, source_row_count, merge_strategy_used,"

@@ -13,10 +13,10 @@
 /* One row of pgt_frontiers. */
 typedef struct PgtSourceFrontier
 {
-	Oid			relid;
-	PgtFrontier *snapshot;	  /* table sources; NULL = unknown */
-	int64		upstream;	  /* ST sources; -1 = unknown */
-	List	   *leaves;		  /* of Oid, sorted */
+	Oid relid;
+	PgtFrontier *snapshot; /* table sources; NULL = unknown */
+	int64 upstream;        /* ST sources; -1 = unknown */
+	List *leaves;          /* of Oid, sorted */
 } PgtSourceFrontier;
 
 /* All frontier rows of an ST, under the active snapshot: List of PgtSourceFrontier. */

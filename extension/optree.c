@@ -28,7 +28,7 @@
 PgtOp *
 pgt_op_make(PgtOpKind kind, int id, int ncols)
 {
-	PgtOp	   *op = palloc0(sizeof(PgtOp));
+	PgtOp *op = palloc0(sizeof(PgtOp));
 
 	op->kind = kind;
 	op->id = id;
@@ -40,8 +40,8 @@ pgt_op_make(PgtOpKind kind, int id, int ncols)
 PgtOp *
 pgt_op_clone(const PgtOp *op)
 {
-	PgtOp	   *copy = palloc(sizeof(PgtOp));
-	ListCell   *lc;
+	PgtOp *copy = palloc(sizeof(PgtOp));
+	ListCell *lc;
 
 	*copy = *op;
 	copy->cols = palloc(sizeof(PgtCol) * Max(op->ncols, 1));
@@ -53,7 +53,7 @@ pgt_op_clone(const PgtOp *op)
 	copy->touches = copyObject(op->touches);
 	copy->part = pgt_part_clone(op->part);
 	copy->children = NIL;
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		copy->children = lappend(copy->children, pgt_op_clone(lfirst(lc)));
 	return copy;
 }
@@ -82,18 +82,18 @@ pgt_op_changed(const PgtOp *op, Bitmapset *changed)
 static bool
 quals_prove_notnull(List *quals, const Var *var)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, quals)
+	foreach (lc, quals)
 	{
-		OpExpr	   *op = lfirst(lc);
-		ListCell   *arg;
+		OpExpr *op = lfirst(lc);
+		ListCell *arg;
 
 		if (!IsA(op, OpExpr) || !op_strict(op->opno))
 			continue;
-		foreach(arg, op->args)
+		foreach (arg, op->args)
 		{
-			Var		   *v = (Var *) lfirst(arg);
+			Var *v = (Var *) lfirst(arg);
 
 			if (IsA(v, RelabelType))
 				v = (Var *) ((RelabelType *) v)->arg;
@@ -111,7 +111,7 @@ expr_notnull(const PgtOp *op, Node *expr)
 		return !((Const *) expr)->constisnull;
 	if (IsA(expr, Var))
 	{
-		Var		   *v = (Var *) expr;
+		Var *v = (Var *) expr;
 
 		return pgt_op_child(op, v->varno)->cols[v->varattno - 1].notnull || quals_prove_notnull(op->quals, v);
 	}
@@ -130,20 +130,20 @@ describe_expr(PgtCol *col, Node *expr, bool notnull)
 static void
 describe_select(PgtOp *op)
 {
-	ListCell   *lc;
-	int			i = 0;
+	ListCell *lc;
+	int i = 0;
 
 	op->ncols = list_length(op->targets);
 	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
-	foreach(lc, op->targets)
+	foreach (lc, op->targets)
 		describe_expr(&op->cols[i++], lfirst(lc), expr_notnull(op, lfirst(lc)));
 }
 
 static void
 describe_outer(PgtOp *op)
 {
-	PgtOp	   *l = pgt_op_child(op, 1);
-	PgtOp	   *r = pgt_op_child(op, 2);
+	PgtOp *l = pgt_op_child(op, 1);
+	PgtOp *r = pgt_op_child(op, 2);
 
 	op->ncols = l->ncols + r->ncols;
 	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
@@ -156,29 +156,29 @@ describe_outer(PgtOp *op)
 static void
 describe_agg(PgtOp *op)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	ListCell   *lc;
-	int			i = op->nkeys;
+	PgtOp *child = pgt_op_child(op, 1);
+	ListCell *lc;
+	int i = op->nkeys;
 
 	op->ncols = op->nkeys + list_length(op->aggs);
 	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
 	memcpy(op->cols, child->cols, sizeof(PgtCol) * op->nkeys);
-	foreach(lc, op->aggs)
+	foreach (lc, op->aggs)
 		describe_expr(&op->cols[i++], lfirst(lc), false);
 }
 
 static void
 describe_union(PgtOp *op)
 {
-	ListCell   *lc;
-	PgtOp	   *first = pgt_op_child(op, 1);
+	ListCell *lc;
+	PgtOp *first = pgt_op_child(op, 1);
 
 	op->ncols = first->ncols;
 	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
 	memcpy(op->cols, first->cols, sizeof(PgtCol) * op->ncols);
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 	{
-		PgtOp	   *child = lfirst(lc);
+		PgtOp *child = lfirst(lc);
 
 		for (int i = 0; i < op->ncols; i++)
 		{
@@ -192,14 +192,14 @@ describe_union(PgtOp *op)
 static void
 describe_apply(PgtOp *op)
 {
-	ListCell   *lc;
-	int			i = 0;
+	ListCell *lc;
+	int i = 0;
 
 	op->ncols = list_length(op->query->targetList);
 	op->cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
-	foreach(lc, op->query->targetList)
+	foreach (lc, op->query->targetList)
 	{
-		Var		   *v = (Var *) ((TargetEntry *) lfirst(lc))->expr;
+		Var *v = (Var *) ((TargetEntry *) lfirst(lc))->expr;
 
 		describe_expr(&op->cols[i++], (Node *) v,
 					  IsA(v, Var) && v->varno == 1 && pgt_op_child(op, 1)->cols[v->varattno - 1].notnull);
@@ -239,7 +239,7 @@ pgt_op_describe(PgtOp *op)
 typedef struct PruneContext
 {
 	Bitmapset **used; /* per child ordinal: columns used */
-	int		  **newcol; /* per child ordinal: old column -> new column */
+	int **newcol;     /* per child ordinal: old column -> new column */
 } PruneContext;
 
 static bool
@@ -249,7 +249,7 @@ collect_vars(Node *node, PruneContext *cxt)
 		return false;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) node;
+		Var *v = (Var *) node;
 
 		cxt->used[v->varno] = bms_add_member(cxt->used[v->varno], v->varattno);
 		return false;
@@ -264,7 +264,7 @@ renumber_vars(Node *node, PruneContext *cxt)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) copyObject(node);
+		Var *v = (Var *) copyObject(node);
 
 		v->varattno = cxt->newcol[v->varno][v->varattno];
 		return (Node *) v;
@@ -275,8 +275,8 @@ renumber_vars(Node *node, PruneContext *cxt)
 static int *
 kept_numbers(Bitmapset *kept, int ncols)
 {
-	int		   *map = palloc0(sizeof(int) * (ncols + 1));
-	int			n = 0;
+	int *map = palloc0(sizeof(int) * (ncols + 1));
+	int n = 0;
 
 	for (int i = 1; i <= ncols; i++)
 		if (bms_is_member(i, kept))
@@ -288,10 +288,10 @@ kept_numbers(Bitmapset *kept, int ncols)
 static List *
 keep_needed(List *list, Bitmapset *needed, int offset)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, list)
+	foreach (lc, list)
 		if (bms_is_member(offset + foreach_current_index(lc) + 1, needed))
 			out = lappend(out, lfirst(lc));
 	return out;
@@ -300,9 +300,9 @@ keep_needed(List *list, Bitmapset *needed, int offset)
 static void
 prune_scan(PgtOp *op, Bitmapset *needed)
 {
-	PgtCol	   *cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
-	List	   *attnums = NIL;
-	int			n = 0;
+	PgtCol *cols = palloc0(sizeof(PgtCol) * Max(op->ncols, 1));
+	List *attnums = NIL;
+	int n = 0;
 
 	for (int i = 1; i <= op->ncols; i++)
 		if (bms_is_member(i, needed))
@@ -366,8 +366,8 @@ prune_own(PgtOp *op, Bitmapset *needed)
 static Bitmapset *
 child_needs(PgtOp *op, int ordinal, Bitmapset *needed, Bitmapset *used)
 {
-	int			offset = 0;
-	PgtOp	   *child = pgt_op_child(op, ordinal);
+	int offset = 0;
+	PgtOp *child = pgt_op_child(op, ordinal);
 
 	if (op->kind == PGT_OP_UNION)
 		return needed;
@@ -391,10 +391,10 @@ child_needs(PgtOp *op, int ordinal, Bitmapset *needed, Bitmapset *used)
 static Bitmapset *
 prune_rec(PgtOp *op, Bitmapset *needed)
 {
-	int			nchildren = list_length(op->children);
+	int nchildren = list_length(op->children);
 	PruneContext cxt;
-	Bitmapset  *kept = needed;
-	int			offset = 0;
+	Bitmapset *kept = needed;
+	int offset = 0;
 
 	if (op->kind == PGT_OP_PART)
 		return pgt_part_prune(op, needed);
@@ -417,9 +417,9 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 		cxt.used[i] = child_needs(op, i, needed, cxt.used[i]);
 	for (int i = 1; i <= nchildren; i++)
 	{
-		PgtOp	   *child = pgt_op_child(op, i);
-		int			ncols = child->ncols;
-		Bitmapset  *left = prune_rec(child, cxt.used[i]);
+		PgtOp *child = pgt_op_child(op, i);
+		int ncols = child->ncols;
+		Bitmapset *left = prune_rec(child, cxt.used[i]);
 
 		cxt.newcol[i] = kept_numbers(left, ncols);
 		if (op->kind == PGT_OP_OUTER)
@@ -454,7 +454,7 @@ bool
 pgt_type_has_hash(Oid type)
 {
 	return pgt_type_has_eq(type) &&
-		OidIsValid(lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc);
+		   OidIsValid(lookup_type_cache(type, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc);
 }
 
 bool
@@ -468,7 +468,7 @@ bool
 pgt_col_image_safe(const PgtCol *col)
 {
 	TypeCacheEntry *tc = lookup_type_cache(col->type, TYPECACHE_BTREE_OPFAMILY);
-	Oid			proc;
+	Oid proc;
 
 	/* a declared scale is every value's display scale */
 	if (col->type == NUMERICOID && col->typmod >= (int32) VARHDRSZ)
@@ -477,14 +477,14 @@ pgt_col_image_safe(const PgtCol *col)
 		return false;
 	proc = get_opfamily_proc(tc->btree_opf, tc->btree_opintype, tc->btree_opintype, BTEQUALIMAGE_PROC);
 	return OidIsValid(proc) &&
-		DatumGetBool(OidFunctionCall1Coll(proc, col->collation, ObjectIdGetDatum(tc->btree_opintype)));
+		   DatumGetBool(OidFunctionCall1Coll(proc, col->collation, ObjectIdGetDatum(tc->btree_opintype)));
 }
 
 char *
 pgt_operator_name(Oid opr)
 {
-	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opr));
-	char	   *result;
+	HeapTuple tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opr));
+	char *result;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for operator %u", opr);
@@ -499,7 +499,7 @@ char *
 pgt_type_operator(Oid type, bool equality)
 {
 	TypeCacheEntry *tc = lookup_type_cache(type, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR);
-	Oid			opr = equality ? tc->eq_opr : tc->lt_opr;
+	Oid opr = equality ? tc->eq_opr : tc->lt_opr;
 
 	if (!OidIsValid(opr))
 		elog(ERROR, "type %u has no default %s operator", type, equality ? "equality" : "ordering");

@@ -18,52 +18,52 @@ typedef enum PgtOpKind
 	PGT_OP_SCAN,   /* a relation's columns */
 	PGT_OP_SELECT, /* targets over the inner join of the children, under quals (no children: one row) */
 	PGT_OP_OUTER,  /* left or full join of two children on quals; columns of the left, then of the right */
-	PGT_OP_AGG,	   /* keys (the child's first nkeys columns), then aggregates over the child's columns */
+	PGT_OP_AGG,    /* keys (the child's first nkeys columns), then aggregates over the child's columns */
 	PGT_OP_UNION,  /* UNION ALL of children with equal columns */
 	PGT_OP_APPLY,  /* a query over the first child whose subqueries read the other children: see template.h */
-	PGT_OP_PART	   /* computed one partition of the child's rows at a time: see part.h */
+	PGT_OP_PART    /* computed one partition of the child's rows at a time: see part.h */
 } PgtOpKind;
 
 typedef struct PgtCol
 {
-	Oid			type;
-	int32		typmod;
-	Oid			collation;
-	bool		notnull; /* proven */
+	Oid type;
+	int32 typmod;
+	Oid collation;
+	bool notnull; /* proven */
 } PgtCol;
 
 typedef struct PgtOp
 {
-	PgtOpKind	kind;
-	int			id;		/* unique in the tree */
-	int			ncols;
-	PgtCol	   *cols;
-	List	   *children; /* of PgtOp */
-	Bitmapset  *sources;  /* indexes into PgtView.sources of the leaves below */
+	PgtOpKind kind;
+	int id; /* unique in the tree */
+	int ncols;
+	PgtCol *cols;
+	List *children;     /* of PgtOp */
+	Bitmapset *sources; /* indexes into PgtView.sources of the leaves below */
 	/* SCAN */
-	int			source;
-	Oid			relid;
-	List	   *attnums;
+	int source;
+	Oid relid;
+	List *attnums;
 	/* SELECT; quals for OUTER too */
-	List	   *targets;
-	List	   *quals;
-	bool		full; /* OUTER: full join */
-	bool		clock; /* SELECT: over one child, depends on the clock, which `source` is the number of (clock.h) */
+	List *targets;
+	List *quals;
+	bool full;  /* OUTER: full join */
+	bool clock; /* SELECT: over one child, depends on the clock, which `source` is the number of (clock.h) */
 	/* AGG */
-	int			nkeys;
-	bool		scalar; /* no GROUP BY: always one row */
-	List	   *aggs;	/* of Aggref */
+	int nkeys;
+	bool scalar; /* no GROUP BY: always one row */
+	List *aggs;  /* of Aggref */
 	/* APPLY */
-	Query	   *query;
-	List	   *touches; /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
+	Query *query;
+	List *touches;        /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
 	struct PgtPart *part; /* PART */
 } PgtOp;
 
 /* optree.c */
 extern PgtOp *pgt_op_make(PgtOpKind kind, int id, int ncols);
 extern PgtOp *pgt_op_clone(const PgtOp *op);
-extern PgtOp *pgt_op_child(const PgtOp *op, int ordinal); /* 1-based */
-extern void pgt_op_describe(PgtOp *op);					  /* fill cols from expressions and children */
+extern PgtOp *pgt_op_child(const PgtOp *op, int ordinal);     /* 1-based */
+extern void pgt_op_describe(PgtOp *op);                       /* fill cols from expressions and children */
 extern Bitmapset *pgt_op_prune(PgtOp *op, Bitmapset *needed); /* drop columns above does not need, renumber; returns the kept */
 extern Var *pgt_op_var(const PgtOp *child, int ordinal, int col);
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
@@ -72,9 +72,9 @@ extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
 extern bool pgt_type_has_eq(Oid type);
 extern bool pgt_type_has_hash(Oid type);
 extern bool pgt_type_has_order(Oid type);
-extern bool pgt_col_image_safe(const PgtCol *col); /* equal values are the same bytes */
+extern bool pgt_col_image_safe(const PgtCol *col);       /* equal values are the same bytes */
 extern char *pgt_type_operator(Oid type, bool equality); /* "OPERATOR(schema.=)" or "<" of the default opclass */
-extern char *pgt_operator_name(Oid opr);				 /* "OPERATOR(schema.=)" */
+extern char *pgt_operator_name(Oid opr);                 /* "OPERATOR(schema.=)" */
 extern char *pgt_type_name(Oid type, int32 typmod);
 
 #endif /* PGT_OPTREE_H */

@@ -20,10 +20,10 @@
 static List *
 clone_order(List *order)
 {
-	List	   *copy = NIL;
-	ListCell   *lc;
+	List *copy = NIL;
+	ListCell *lc;
 
-	foreach(lc, order)
+	foreach (lc, order)
 	{
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
 
@@ -36,8 +36,8 @@ clone_order(List *order)
 PgtPart *
 pgt_part_clone(const PgtPart *part)
 {
-	PgtPart    *copy;
-	ListCell   *lc;
+	PgtPart *copy;
+	ListCell *lc;
 
 	if (part == NULL)
 		return NULL;
@@ -48,9 +48,9 @@ pgt_part_clone(const PgtPart *part)
 	copy->count = copyObject(part->count);
 	copy->offset = copyObject(part->offset);
 	copy->windows = NIL;
-	foreach(lc, part->windows)
+	foreach (lc, part->windows)
 	{
-		PgtWindow  *window = palloc(sizeof(PgtWindow));
+		PgtWindow *window = palloc(sizeof(PgtWindow));
 
 		*window = *(PgtWindow *) lfirst(lc);
 		window->func = copyObject(window->func);
@@ -65,14 +65,14 @@ pgt_part_clone(const PgtPart *part)
 void
 pgt_part_describe(PgtOp *op)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	ListCell   *lc;
-	int			n = child->ncols;
+	PgtOp *child = pgt_op_child(op, 1);
+	ListCell *lc;
+	int n = child->ncols;
 
 	op->ncols = n + list_length(op->part->windows) - (op->part->kind == PGT_PART_SETOP ? 1 : 0);
 	op->cols = palloc0(sizeof(PgtCol) * (op->ncols + 1));
 	memcpy(op->cols, child->cols, sizeof(PgtCol) * Min(n, op->ncols));
-	foreach(lc, op->part->windows)
+	foreach (lc, op->part->windows)
 	{
 		WindowFunc *f = ((PgtWindow *) lfirst(lc))->func;
 
@@ -85,9 +85,9 @@ pgt_part_describe(PgtOp *op)
 static Bitmapset *
 add_order(Bitmapset *used, List *order)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, order)
+	foreach (lc, order)
 		used = bms_add_member(used, ((PgtSortKey *) lfirst(lc))->col);
 	return used;
 }
@@ -95,22 +95,22 @@ add_order(Bitmapset *used, List *order)
 static Bitmapset *
 used_columns(const PgtOp *op)
 {
-	PgtPart    *part = op->part;
-	Bitmapset  *used = add_order(NULL, part->order);
-	ListCell   *lc;
+	PgtPart *part = op->part;
+	Bitmapset *used = add_order(NULL, part->order);
+	ListCell *lc;
 
 	if (part->kind == PGT_PART_SETOP)
 		return bms_add_range(NULL, 1, pgt_op_child(op, 1)->ncols);
-	foreach(lc, part->keys)
+	foreach (lc, part->keys)
 		used = bms_add_member(used, lfirst_int(lc));
-	foreach(lc, part->windows)
+	foreach (lc, part->windows)
 	{
-		PgtWindow  *w = lfirst(lc);
-		List	   *vars = pull_var_clause((Node *) w->func, PVC_RECURSE_WINDOWFUNCS);
-		ListCell   *v;
+		PgtWindow *w = lfirst(lc);
+		List *vars = pull_var_clause((Node *) w->func, PVC_RECURSE_WINDOWFUNCS);
+		ListCell *v;
 
 		used = add_order(used, w->order);
-		foreach(v, vars)
+		foreach (v, vars)
 			used = bms_add_member(used, lfirst_node(Var, v)->varattno);
 	}
 	return used;
@@ -119,10 +119,10 @@ used_columns(const PgtOp *op)
 static List *
 renumber_order(List *order, int *map)
 {
-	List	   *out = NIL;
-	ListCell   *lc;
+	List *out = NIL;
+	ListCell *lc;
 
-	foreach(lc, order)
+	foreach (lc, order)
 	{
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
 
@@ -140,7 +140,7 @@ renumber_vars(Node *node, int *map)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) copyObject(node);
+		Var *v = (Var *) copyObject(node);
 
 		v->varattno = map[v->varattno];
 		return (Node *) v;
@@ -151,14 +151,14 @@ renumber_vars(Node *node, int *map)
 static void
 renumber(PgtPart *part, int *map)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, part->keys)
+	foreach (lc, part->keys)
 		lfirst_int(lc) = map[lfirst_int(lc)];
 	part->order = renumber_order(part->order, map);
-	foreach(lc, part->windows)
+	foreach (lc, part->windows)
 	{
-		PgtWindow  *w = lfirst(lc);
+		PgtWindow *w = lfirst(lc);
 
 		w->func = (WindowFunc *) renumber_vars((Node *) w->func, map);
 		w->order = renumber_order(w->order, map);
@@ -168,20 +168,19 @@ renumber(PgtPart *part, int *map)
 Bitmapset *
 pgt_part_prune(PgtOp *op, Bitmapset *needed)
 {
-	PgtOp	   *child = pgt_op_child(op, 1);
-	int			ncols = child->ncols;
-	int		   *map = palloc0(sizeof(int) * (ncols + 1));
-	List	   *windows = NIL;
-	Bitmapset  *used;
-	Bitmapset  *kept;
-	ListCell   *lc;
-	int			n = 0;
+	PgtOp *child = pgt_op_child(op, 1);
+	int ncols = child->ncols;
+	int *map = palloc0(sizeof(int) * (ncols + 1));
+	List *windows = NIL;
+	Bitmapset *used;
+	Bitmapset *kept;
+	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, op->part->windows)
+	foreach (lc, op->part->windows)
 		if (bms_is_member(ncols + foreach_current_index(lc) + 1, needed))
 			windows = lappend(windows, lfirst(lc));
-	kept = op->part->windows == NIL ? NULL :
-		bms_int_members(bms_add_range(NULL, ncols + 1, ncols + list_length(op->part->windows)), needed);
+	kept = op->part->windows == NIL ? NULL : bms_int_members(bms_add_range(NULL, ncols + 1, ncols + list_length(op->part->windows)), needed);
 	op->part->windows = windows;
 	used = used_columns(op);
 	for (int i = 1; i <= ncols; i++)
@@ -205,10 +204,10 @@ static char *
 key_list(List *keys)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, keys)
+	foreach (lc, keys)
 		appendStringInfo(&s, "%sa1.c%d", s.len > 0 ? ", " : "", lfirst_int(lc));
 	return s.data;
 }
@@ -216,8 +215,8 @@ key_list(List *keys)
 static char *
 operator_name(Oid opno)
 {
-	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opno));
-	char	   *result;
+	HeapTuple tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(opno));
+	char *result;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for operator %u", opno);
@@ -231,10 +230,10 @@ static char *
 order_list(List *order)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, order)
+	foreach (lc, order)
 	{
 		PgtSortKey *key = lfirst(lc);
 
@@ -248,7 +247,7 @@ order_list(List *order)
 static char *
 frame_bound(int frame, bool is_end, Node *offset, List *inputs)
 {
-	int			shift = is_end ? 1 : 0;
+	int shift = is_end ? 1 : 0;
 
 	if (frame & (is_end ? FRAMEOPTION_END_UNBOUNDED_FOLLOWING : FRAMEOPTION_START_UNBOUNDED_PRECEDING))
 		return is_end ? "UNBOUNDED FOLLOWING" : "UNBOUNDED PRECEDING";
@@ -261,7 +260,7 @@ frame_bound(int frame, bool is_end, Node *offset, List *inputs)
 static char *
 frame_clause(const PgtWindow *w, List *inputs)
 {
-	char	   *exclude = "";
+	char *exclude = "";
 
 	if ((w->frame & FRAMEOPTION_NONDEFAULT) == 0)
 		return "";
@@ -272,7 +271,8 @@ frame_clause(const PgtWindow *w, List *inputs)
 	else if (w->frame & FRAMEOPTION_EXCLUDE_TIES)
 		exclude = " EXCLUDE TIES";
 	return psprintf(" %s BETWEEN %s AND %s%s",
-					w->frame & FRAMEOPTION_RANGE ? "RANGE" : w->frame & FRAMEOPTION_ROWS ? "ROWS" : "GROUPS",
+					w->frame & FRAMEOPTION_RANGE ? "RANGE" : w->frame & FRAMEOPTION_ROWS ? "ROWS"
+																						 : "GROUPS",
 					frame_bound(w->frame, false, w->start, inputs),
 					frame_bound(w->frame, true, w->end, inputs), exclude);
 }
@@ -282,12 +282,11 @@ window_sql(const PgtOp *op, const PgtWindow *w)
 {
 	WindowFunc *f = w->func;
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	appendStringInfo(&s, "%s(%s", quote_qualified_identifier(get_namespace_name(get_func_namespace(f->winfnoid)),
-															 get_func_name(f->winfnoid)), f->winstar ? "*" : "");
-	foreach(lc, f->args)
+	appendStringInfo(&s, "%s(%s", quote_qualified_identifier(get_namespace_name(get_func_namespace(f->winfnoid)), get_func_name(f->winfnoid)), f->winstar ? "*" : "");
+	foreach (lc, f->args)
 		appendStringInfo(&s, "%s%s", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), op->children));
 	appendStringInfoChar(&s, ')');
 	if (f->aggfilter != NULL)
@@ -301,11 +300,11 @@ static char *
 windows_sql(const PgtOp *op, const char *from)
 {
 	StringInfoData s;
-	ListCell   *lc;
-	int			n = pgt_op_child(op, 1)->ncols;
+	ListCell *lc;
+	int n = pgt_op_child(op, 1)->ncols;
 
 	initStringInfo(&s);
-	foreach(lc, op->part->windows)
+	foreach (lc, op->part->windows)
 		appendStringInfo(&s, "%s%s AS c%d", s.len > 0 ? ", " : "", window_sql(op, lfirst(lc)), n + foreach_current_index(lc) + 1);
 	return psprintf("SELECT %s FROM %s a1", pgt_join2(pgt_columns("a1", n, 0), s.data), from);
 }
@@ -323,15 +322,14 @@ static char *
 setop_sql(const PgtOp *op, const char *from)
 {
 	StringInfoData s;
-	int			side = op->ncols + 1;
+	int side = op->ncols + 1;
 	const char *rows;
 
 	initStringInfo(&s);
 	for (int k = 1; k <= op->ncols; k++)
 		appendStringInfo(&s, "%s AS c%d, ", group_column(&op->cols[k - 1], k), k);
 	if (op->part->all)
-		rows = op->part->except ? ", pg_catalog.generate_series(1, g.l - g.r)" :
-			", pg_catalog.generate_series(1, CASE WHEN g.l < g.r THEN g.l ELSE g.r END)";
+		rows = op->part->except ? ", pg_catalog.generate_series(1, g.l - g.r)" : ", pg_catalog.generate_series(1, CASE WHEN g.l < g.r THEN g.l ELSE g.r END)";
 	else
 		rows = op->part->except ? " WHERE g.l > 0 AND g.r = 0" : " WHERE g.l > 0 AND g.r > 0";
 	return psprintf("SELECT %s FROM (SELECT %spg_catalog.count(*) FILTER (WHERE a1.c%d = 1) AS l, "
@@ -355,7 +353,7 @@ pgt_part_order(const PgtOp *op)
 static char *
 limit_sql(const PgtOp *op, const char *from)
 {
-	PgtPart    *part = op->part;
+	PgtPart *part = op->part;
 	StringInfoData s;
 
 	initStringInfo(&s);

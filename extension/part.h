@@ -14,46 +14,46 @@
 typedef enum PgtPartKind
 {
 	PGT_PART_WINDOW, /* the child's columns, then the window functions */
-	PGT_PART_FIRST,	 /* DISTINCT ON: the first row of each partition */
-	PGT_PART_LIMIT,	 /* the first rows of the whole input; no keys */
-	PGT_PART_SETOP	 /* INTERSECT or EXCEPT; the child's last column says which side a row is from, all others are keys */
+	PGT_PART_FIRST,  /* DISTINCT ON: the first row of each partition */
+	PGT_PART_LIMIT,  /* the first rows of the whole input; no keys */
+	PGT_PART_SETOP   /* INTERSECT or EXCEPT; the child's last column says which side a row is from, all others are keys */
 } PgtPartKind;
 
 typedef struct PgtSortKey
 {
-	int			col;
-	Oid			sortop;
-	bool		nulls_first;
+	int col;
+	Oid sortop;
+	bool nulls_first;
 } PgtSortKey;
 
 typedef struct PgtWindow
 {
-	WindowFunc *func;  /* over the child */
-	List	   *order; /* of PgtSortKey */
-	int			frame; /* FRAMEOPTION_* */
-	Node	   *start;
-	Node	   *end;
+	WindowFunc *func; /* over the child */
+	List *order;      /* of PgtSortKey */
+	int frame;        /* FRAMEOPTION_* */
+	Node *start;
+	Node *end;
 } PgtWindow;
 
 typedef struct PgtPart
 {
 	PgtPartKind kind;
-	List	   *keys;	 /* of int: the child's columns */
-	List	   *order;	 /* FIRST, LIMIT: of PgtSortKey */
-	List	   *windows; /* WINDOW: of PgtWindow */
-	Node	   *count;	 /* LIMIT */
-	Node	   *offset;
-	bool		ties;
-	bool		by_image; /* LIMIT: rows that are equal by value are told apart by their images */
-	bool		except;	  /* SETOP: else INTERSECT */
-	bool		all;
+	List *keys;    /* of int: the child's columns */
+	List *order;   /* FIRST, LIMIT: of PgtSortKey */
+	List *windows; /* WINDOW: of PgtWindow */
+	Node *count;   /* LIMIT */
+	Node *offset;
+	bool ties;
+	bool by_image; /* LIMIT: rows that are equal by value are told apart by their images */
+	bool except;   /* SETOP: else INTERSECT */
+	bool all;
 } PgtPart;
 
 /* part.c */
 extern PgtPart *pgt_part_clone(const PgtPart *part); /* NULL for NULL; nothing shared */
 extern void pgt_part_describe(PgtOp *op);
 extern Bitmapset *pgt_part_prune(PgtOp *op, Bitmapset *needed); /* as pgt_op_prune */
-extern char *pgt_part_sql(const PgtOp *op, const char *from);	 /* the node's rows from its child's, a FROM item */
-extern char *pgt_part_order(const PgtOp *op); /* " ORDER BY ..." of a LIMIT over rows a1; "" without order */
+extern char *pgt_part_sql(const PgtOp *op, const char *from);   /* the node's rows from its child's, a FROM item */
+extern char *pgt_part_order(const PgtOp *op);                   /* " ORDER BY ..." of a LIMIT over rows a1; "" without order */
 
 #endif /* PGT_PART_H */

@@ -30,39 +30,40 @@
 typedef struct CachedProgram
 {
 	PgtProgramKind kind;
-	Bitmapset  *changed;
-	int			size_class;
+	Bitmapset *changed;
+	int size_class;
 	PgtPrepared prepared;
 } CachedProgram;
 
 typedef struct CachedView
 {
-	int64		pgt_id; /* hash key */
-	int			version;
+	int64 pgt_id; /* hash key */
+	int version;
 	TransactionId xmin;
-	uint64		names_epoch;
+	uint64 names_epoch;
 	MemoryContext context;
-	PgtView    *view;
-	List	   *programs; /* of CachedProgram */
-	bool		stale;	   /* a source or the ST itself has changed in some way: constraints, indexes */
-	PgtTarget	target;
-	dlist_node	lru;
+	PgtView *view;
+	List *programs; /* of CachedProgram */
+	bool stale;     /* a source or the ST itself has changed in some way: constraints, indexes */
+	PgtTarget target;
+	dlist_node lru;
 } CachedView;
 
 static HTAB *views = NULL;
 static dlist_head lru_list = DLIST_STATIC_INIT(lru_list);
-static int	nviews = 0;
+static int nviews = 0;
 
 static int
 size_class(int64 rows)
 {
-	return rows <= PGT_SMALL_DELTA ? 0 : rows <= PGT_MEDIUM_DELTA ? 1 : 2;
+	return rows <= PGT_SMALL_DELTA ? 0 : rows <= PGT_MEDIUM_DELTA ? 1
+																  : 2;
 }
 
 static void
 drop_program(CachedProgram *program)
 {
-	int			nsteps = list_length(program->prepared.program->steps);
+	int nsteps = list_length(program->prepared.program->steps);
 
 	for (int i = 0; i < nsteps; i++)
 		if (program->prepared.plans[i])
@@ -73,7 +74,7 @@ drop_program(CachedProgram *program)
 static void
 drop_view(CachedView *entry)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, entry->programs)
 		drop_program(lfirst(lc));
@@ -112,7 +113,7 @@ relcache_callback(Datum arg, Oid relid)
 static void
 create_cache(void)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	ctl.keysize = sizeof(int64);
 	ctl.entrysize = sizeof(CachedView);
@@ -127,8 +128,8 @@ add_view(const PgtStreamTable *st)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_trickle view", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
-	PgtView    *view = pgt_view_compile(st->query);
-	char	   *name = quote_qualified_identifier(st->schema, st->name);
+	PgtView *view = pgt_view_compile(st->query);
+	char *name = quote_qualified_identifier(st->schema, st->name);
 	CachedView *entry;
 
 	MemoryContextSwitchTo(caller);
@@ -154,7 +155,7 @@ static bool
 is_current(const CachedView *entry, const PgtStreamTable *st)
 {
 	return !entry->stale && entry->version == st->definition_version && entry->xmin == st->definition_xmin &&
-		entry->names_epoch == st->names_epoch && entry->target.relid == st->relid;
+		   entry->names_epoch == st->names_epoch && entry->target.relid == st->relid;
 }
 
 static CachedView *
@@ -217,8 +218,8 @@ PgtPrepared *
 pgt_cached_program(const PgtStreamTable *st, PgtProgramKind kind, Bitmapset *changed, int64 rows)
 {
 	CachedView *entry = find_view(st);
-	int			class = kind == PGT_PROGRAM_DELTA ? size_class(rows) : 0;
-	ListCell   *lc;
+	int class = kind == PGT_PROGRAM_DELTA ? size_class(rows) : 0;
+	ListCell *lc;
 
 	foreach (lc, entry->programs)
 	{

@@ -25,11 +25,11 @@
 
 typedef enum PgtStepKind
 {
-	PGT_STEP_ENR, /* SELECT; the result becomes the ENR `name` with its true row count */
-	PGT_STEP_OUT, /* SELECT w int4, then the ST's visible columns: the ST's own delta, run only when other STs read this one, and
+	PGT_STEP_ENR,  /* SELECT; the result becomes the ENR `name` with its true row count */
+	PGT_STEP_OUT,  /* SELECT w int4, then the ST's visible columns: the ST's own delta, run only when other STs read this one, and
 				   * always before the first PGT_STEP_DML */
 	PGT_STEP_TIME, /* SELECT of one timestamptz or NULL, for the engine: when time alone changes the ST */
-	PGT_STEP_DML  /* INSERT, UPDATE, DELETE or MERGE on the ST; rows are counted by `counts` */
+	PGT_STEP_DML   /* INSERT, UPDATE, DELETE or MERGE on the ST; rows are counted by `counts` */
 } PgtStepKind;
 
 typedef enum PgtStepCount
@@ -44,11 +44,11 @@ typedef struct PgtStep
 {
 	PgtStepKind kind;
 	PgtStepCount counts;
-	char	   *name;		  /* PGT_STEP_ENR: valid identifier, begins with __pgt_ */
-	char	   *sql;
-	bool		skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
-	bool		nestloop_off;  /* plan this step with enable_nestloop = off when an input ENR is larger than PGT_SMALL_DELTA */
-	bool		seqscan_off;   /* plan this step with enable_seqscan = off */
+	char *name; /* PGT_STEP_ENR: valid identifier, begins with __pgt_ */
+	char *sql;
+	bool skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
+	bool nestloop_off;  /* plan this step with enable_nestloop = off when an input ENR is larger than PGT_SMALL_DELTA */
+	bool seqscan_off;   /* plan this step with enable_seqscan = off */
 } PgtStep;
 
 /* Numbers of the clock's parameters. */
@@ -62,7 +62,7 @@ typedef struct PgtStep
 typedef struct PgtProgram
 {
 	const char *strategy; /* recorded in history: weights, groups, bag, diff, load */
-	List	   *steps;	  /* of PgtStep */
+	List *steps;          /* of PgtStep */
 } PgtProgram;
 
 #endif /* PGT_PROGRAM_H */

@@ -47,7 +47,7 @@
 /* What this transaction's refreshes share; lives in TopTransactionContext. */
 typedef struct RefreshContext
 {
-	Snapshot	s1; /* registered with the transaction's resource owner */
+	Snapshot s1; /* registered with the transaction's resource owner */
 	PgtFrontier *frontier;
 	TimestampTz taken_at;
 } RefreshContext;
@@ -56,18 +56,18 @@ typedef struct RefreshContext
 typedef struct Refresh
 {
 	PgtStreamTable *st;
-	PgtView    *view;
-	List	   *old_frontiers; /* of PgtSourceFrontier */
-	List	   *new_frontiers;
-	PgtDelta  **deltas; /* by source index */
-	Bitmapset  *changed;
-	int64		delta_rows;
-	bool		seen;		  /* some buffer held changes of the interval */
-	bool		stale;		  /* frontier should move although nothing is to be done */
-	TimestampTz old_clock;	  /* of the ST's contents */
-	bool		timed;		  /* time alone may have changed the result */
-	bool		clock_moves;  /* the contents are of this refresh's clock now */
-	char	   *diff_reason;  /* rows cannot bring this ST to S1: diff, and why */
+	PgtView *view;
+	List *old_frontiers; /* of PgtSourceFrontier */
+	List *new_frontiers;
+	PgtDelta **deltas; /* by source index */
+	Bitmapset *changed;
+	int64 delta_rows;
+	bool seen;             /* some buffer held changes of the interval */
+	bool stale;            /* frontier should move although nothing is to be done */
+	TimestampTz old_clock; /* of the ST's contents */
+	bool timed;            /* time alone may have changed the result */
+	bool clock_moves;      /* the contents are of this refresh's clock now */
+	char *diff_reason;     /* rows cannot bring this ST to S1: diff, and why */
 	PgtRefreshResult result;
 } Refresh;
 
@@ -150,11 +150,11 @@ check_transaction(void)
 static bool
 written_by_us(List *family)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, family)
 	{
-		LOCKTAG		tag;
+		LOCKTAG tag;
 
 		SET_LOCKTAG_RELATION(tag, MyDatabaseId, lfirst_oid(lc));
 		if (pgt_lock_held_by_me(&tag, RowExclusiveLock))
@@ -166,12 +166,12 @@ written_by_us(List *family)
 static void
 lock_sources(PgtStreamTable *st)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, pgt_st_sources(st->id))
 	{
-		Oid			relid = lfirst_oid(lc);
-		List	   *family = pgt_source_family(relid, AccessShareLock);
+		Oid relid = lfirst_oid(lc);
+		List *family = pgt_source_family(relid, AccessShareLock);
 		PgtStreamTable *upstream = pgt_st_by_relid(relid);
 
 		if (upstream == NULL && written_by_us(family))
@@ -199,8 +199,8 @@ lock_stream_table(PgtStreamTable *st)
 static int
 compare_by_id(const ListCell *a, const ListCell *b)
 {
-	int64		x = ((PgtStreamTable *) lfirst(a))->id;
-	int64		y = ((PgtStreamTable *) lfirst(b))->id;
+	int64 x = ((PgtStreamTable *) lfirst(a))->id;
+	int64 y = ((PgtStreamTable *) lfirst(b))->id;
 
 	return x < y ? -1 : x > y;
 }
@@ -208,8 +208,8 @@ compare_by_id(const ListCell *a, const ListCell *b)
 XLogRecPtr
 pgt_refresh_begin(List *sts, bool sync)
 {
-	List	   *ordered = list_copy(sts);
-	ListCell   *lc;
+	List *ordered = list_copy(sts);
+	ListCell *lc;
 
 	check_transaction();
 	list_sort(ordered, compare_by_id);
@@ -232,7 +232,7 @@ pgt_refresh_wait(XLogRecPtr lsn)
 static PgtSourceFrontier *
 find_frontier(List *frontiers, Oid relid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, frontiers)
 		if (((PgtSourceFrontier *) lfirst(lc))->relid == relid)
@@ -245,12 +245,12 @@ static char *
 ddl_between(Oid relid, const PgtFrontier *from, const PgtFrontier *to)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		arg = ObjectIdGetDatum(relid);
-	Snapshot	latest;
+	Datum arg = ObjectIdGetDatum(relid);
+	Snapshot latest;
 
 	if (plan == NULL)
 	{
-		Oid			type = OIDOID;
+		Oid type = OIDOID;
 
 		plan = SPI_prepare("SELECT xid, kind, detail FROM pgtrickle.pgt_source_events WHERE source_relid = $1", 1, &type);
 		SPI_keepplan(plan);
@@ -261,11 +261,11 @@ ddl_between(Oid relid, const PgtFrontier *from, const PgtFrontier *to)
 	UnregisterSnapshot(latest);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(tuple, desc, 1, &isnull)));
-		char	   *detail = SPI_getvalue(tuple, desc, 3);
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		uint64 xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(tuple, desc, 1, &isnull)));
+		char *detail = SPI_getvalue(tuple, desc, 3);
 
 		if (pgt_frontier_sees(to, xid) && !pgt_frontier_sees(from, xid) &&
 			strcmp(SPI_getvalue(tuple, desc, 2), PGT_EVENT_BORN) != 0)
@@ -278,7 +278,7 @@ static void
 collect_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontier *new)
 {
 	PgtViewSource *source = &r->view->sources[i];
-	PgtDelta   *delta;
+	PgtDelta *delta;
 
 	new->snapshot = context->frontier;
 	new->upstream = -1;
@@ -307,7 +307,7 @@ static void
 collect_stream_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontier *new)
 {
 	PgtViewSource *source = &r->view->sources[i];
-	int64		last;
+	int64 last;
 
 	if (r->diff_reason || old == NULL || old->upstream < 0)
 	{
@@ -354,11 +354,11 @@ collect_deltas(Refresh *r)
 static double
 source_rows(PgtView *view)
 {
-	double		total = 0;
+	double total = 0;
 
 	for (int i = 0; i < view->nsources; i++)
 	{
-		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view->sources[i].relid));
+		HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view->sources[i].relid));
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -372,7 +372,7 @@ source_rows(PgtView *view)
 static char *
 policy_reason(Refresh *r)
 {
-	double		rows;
+	double rows;
 
 	if (strcmp(r->st->refresh_mode, "FULL") == 0)
 		return "refresh_mode is FULL";
@@ -457,7 +457,7 @@ run_program(Refresh *r, PgtProgramKind kind)
 {
 	PgtOwnerScope scope = pgt_owner_begin(r->st);
 	PgtExecution ex = {0};
-	Bitmapset  *changed = r->changed;
+	Bitmapset *changed = r->changed;
 
 	if (r->view->clocked && kind == PGT_PROGRAM_DELTA)
 		changed = bms_add_member(bms_copy(changed), r->view->nsources);
@@ -491,7 +491,7 @@ run_program(Refresh *r, PgtProgramKind kind)
 static bool
 is_empty(PgtStreamTable *st)
 {
-	int			rc;
+	int rc;
 
 	rc = SPI_execute(psprintf("SELECT 1 FROM %s LIMIT 1", quote_qualified_identifier(st->schema, st->name)), true, 1);
 	if (rc != SPI_OK_SELECT)
@@ -504,7 +504,7 @@ static PgtProgramKind
 full_program(Refresh *r)
 {
 	PgtCatalogScope scope;
-	bool		empty;
+	bool empty;
 
 	if (r->st->is_populated || pgt_st_readers(r->st->relid) != NIL)
 		return PGT_PROGRAM_DIFF;
@@ -518,7 +518,7 @@ full_program(Refresh *r)
 static void
 check_leaves(Refresh *r)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, r->new_frontiers)
 	{
@@ -549,7 +549,7 @@ try_delta(Refresh *r)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile reason = NULL;
+	char *volatile reason = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
@@ -562,7 +562,7 @@ try_delta(Refresh *r)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
@@ -648,8 +648,8 @@ static void
 apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz due)
 {
 	PgtCatalogScope scope = pgt_catalog_begin();
-	char	   *policy = NULL;
-	bool		nothing;
+	char *policy = NULL;
+	bool nothing;
 
 	check_marks(r, initiated_by);
 	collect_deltas(r);
@@ -684,7 +684,7 @@ pgt_refresh_apply(PgtStreamTable *st, const char *initiated_by, TimestampTz due)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
-	Refresh		r = {0};
+	Refresh r = {0};
 
 	if (context == NULL)
 		ereport(ERROR,
@@ -710,8 +710,8 @@ PgtRefreshResult
 pgt_refresh_load(PgtStreamTable *st, const char *initiated_by)
 {
 	PgtRefreshResult result;
-	bool		own_writes = false;
-	ListCell   *lc;
+	bool own_writes = false;
+	ListCell *lc;
 
 	check_transaction();
 	foreach (lc, pgt_st_sources(st->id))
@@ -730,8 +730,8 @@ static void
 dry_run_source(Refresh *r, int i)
 {
 	PgtExecution ex = {0};
-	PgtDelta	empty = {0};
-	Bitmapset  *changed;
+	PgtDelta empty = {0};
+	Bitmapset *changed;
 
 	r->deltas = palloc0(sizeof(PgtDelta *) * r->view->nsources);
 	empty.desc = pgt_delta_desc(&r->view->sources[i]);
@@ -765,7 +765,7 @@ dry_run_source(Refresh *r, int i)
 void
 pgt_refresh_dry_run(PgtStreamTable *st)
 {
-	Refresh		r = {0};
+	Refresh r = {0};
 	PgtOwnerScope scope;
 
 	if (context == NULL)
@@ -785,8 +785,8 @@ pgt_refresh_dry_run(PgtStreamTable *st)
 PgtRefreshResult
 pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 {
-	bool		by_diff = st->needs_reinit || !st->is_populated;
-	XLogRecPtr	lsn;
+	bool by_diff = st->needs_reinit || !st->is_populated;
+	XLogRecPtr lsn;
 
 	check_transaction();
 	/* A barrier behind a large commit takes long: let it pass before anything is locked. */

@@ -17,12 +17,12 @@ typedef struct PgtRefreshResult
 	const char *action; /* NO_DATA, FULL, DIFFERENTIAL, REINITIALIZE */
 	const char *strategy;
 	const char *reason;
-	int64		rows_inserted; /* an updated row counts in both */
-	int64		rows_deleted;
-	int64		delta_rows;
-	double		duration_ms;
+	int64 rows_inserted; /* an updated row counts in both */
+	int64 rows_deleted;
+	int64 delta_rows;
+	double duration_ms;
 	TimestampTz next_crossing; /* time alone changes nothing before; DT_NOBEGIN: no such time is known */
-	bool		leftover; /* buffers hold changes S1 could not see */
+	bool leftover;             /* buffers hold changes S1 could not see */
 } PgtRefreshResult;
 
 /*

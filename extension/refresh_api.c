@@ -54,15 +54,15 @@ Datum
 pgt_verify_stream_table(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = refreshable(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PgtTarget	target = {quote_qualified_identifier(st->schema, st->name), st->relid};
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-	TupleDesc	desc;
-	Oid			clock_types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-	PgtView    *view;
+	PgtTarget target = {quote_qualified_identifier(st->schema, st->name), st->relid};
+	Datum values[2];
+	bool nulls[2] = {false, false};
+	TupleDesc desc;
+	Oid clock_types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	PgtView *view;
 	PgtOwnerScope scope;
-	Snapshot	s1;
-	int			rc;
+	Snapshot s1;
+	int rc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -96,13 +96,13 @@ pgt_verify_stream_table(PG_FUNCTION_ARGS)
 static List *
 with_upstream(PgtStreamTable *st)
 {
-	List	   *result = list_make1(st);
-	List	   *seen = NIL;
+	List *result = list_make1(st);
+	List *seen = NIL;
 
 	for (int i = 0; i < list_length(result); i++)
 	{
 		PgtStreamTable *reader = list_nth(result, i);
-		ListCell   *lc;
+		ListCell *lc;
 
 		foreach (lc, pgt_st_sources(reader->id))
 		{
@@ -116,8 +116,8 @@ with_upstream(PgtStreamTable *st)
 	for (int i = list_length(result) - 1; i >= 0; i--)
 	{
 		PgtStreamTable *candidate = list_nth(result, i);
-		bool		known = false;
-		ListCell   *lc;
+		bool known = false;
+		ListCell *lc;
 
 		foreach (lc, seen)
 			known |= ((PgtStreamTable *) lfirst(lc))->id == candidate->id;
@@ -131,15 +131,15 @@ with_upstream(PgtStreamTable *st)
 static bool
 all_cover(List *sts, const PgtFrontier *goal)
 {
-	bool		covered = true;
-	ListCell   *lc;
+	bool covered = true;
+	ListCell *lc;
 
 	SPI_connect();
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach (lc, sts)
 	{
 		PgtCatalogScope scope = pgt_catalog_begin();
-		ListCell   *lf;
+		ListCell *lf;
 
 		foreach (lf, pgt_frontiers_read(((PgtStreamTable *) lfirst(lc))->id))
 		{
@@ -162,14 +162,14 @@ Datum
 pgt_wait_for(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = refreshable(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Interval   *timeout = PG_GETARG_INTERVAL_P(1);
+	Interval *timeout = PG_GETARG_INTERVAL_P(1);
 	TimestampTz start = GetCurrentTimestamp();
 	TimestampTz patience = TimestampTzPlusMilliseconds(start, 50);
-	double		timeout_ms = timeout->time / 1000.0 + timeout->day * 86400000.0;
-	List	   *chain = with_upstream(st);
+	double timeout_ms = timeout->time / 1000.0 + timeout->day * 86400000.0;
+	List *chain = with_upstream(st);
 	PgtFrontier *goal = pgt_frontier_from_snapshot(GetLatestSnapshot());
-	int			nest;
-	ListCell   *lc;
+	int nest;
+	ListCell *lc;
 
 	if (timeout_ms <= 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must be positive")));
@@ -194,10 +194,10 @@ pgt_wait_for(PG_FUNCTION_ARGS)
 Datum
 pgt_write_and_refresh(PG_FUNCTION_ARGS)
 {
-	bool		atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) && !castNode(CallContext, fcinfo->context)->atomic);
-	char	   *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	ListCell   *lc;
+	bool atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) && !castNode(CallContext, fcinfo->context)->atomic);
+	char *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	ListCell *lc;
 
 	if (atomic)
 		ereport(ERROR,

@@ -501,7 +501,7 @@ is_circumstance(int sqlerrcode)
 	int class = ERRCODE_TO_CATEGORY(sqlerrcode);
 
 	return class == ERRCODE_OPERATOR_INTERVENTION || class == ERRCODE_INSUFFICIENT_RESOURCES || class == ERRCODE_TRANSACTION_ROLLBACK ||
-		class == ERRCODE_SYSTEM_ERROR || sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+		   class == ERRCODE_SYSTEM_ERROR || sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
 bool

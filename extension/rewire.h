@@ -54,9 +54,9 @@ extern List *pgt_wire_downstream(Oid relid);
 
 typedef enum PgtRewireFrom
 {
-	PGT_REWIRE_TREE, /* objects are the same but may have new names or columns: after DDL */
+	PGT_REWIRE_TREE,  /* objects are the same but may have new names or columns: after DDL */
 	PGT_REWIRE_NAMES, /* the same, and only when the stored text mentions names that its objects do not have any more */
-	PGT_REWIRE_TEXT  /* objects have the same names but may be others: after a restore, or an upstream's ALTER */
+	PGT_REWIRE_TEXT   /* objects have the same names but may be others: after a restore, or an upstream's ALTER */
 } PgtRewireFrom;
 
 /*

@@ -22,10 +22,10 @@
 static List *
 key_of_scan(const PgtOp *op)
 {
-	Relation	rel = table_open(op->relid, NoLock);
-	Oid			index = rel->rd_rel->relkind == RELKIND_RELATION ? pgt_primary_key_index(rel) : InvalidOid;
-	List	   *result = NIL;
-	HeapTuple	tuple;
+	Relation rel = table_open(op->relid, NoLock);
+	Oid index = rel->rd_rel->relkind == RELKIND_RELATION ? pgt_primary_key_index(rel) : InvalidOid;
+	List *result = NIL;
+	HeapTuple tuple;
 	Form_pg_index form;
 
 	table_close(rel, NoLock);
@@ -37,10 +37,10 @@ key_of_scan(const PgtOp *op)
 	form = (Form_pg_index) GETSTRUCT(tuple);
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
-		ListCell   *lc;
-		int			position = 0;
+		ListCell *lc;
+		int position = 0;
 
-		foreach(lc, op->attnums)
+		foreach (lc, op->attnums)
 			if (lfirst_int(lc) == form->indkey.values[i])
 				position = foreach_current_index(lc) + 1;
 		if (position == 0)
@@ -58,14 +58,14 @@ key_of_scan(const PgtOp *op)
 static bool
 binds(Node *qual, int input, int col, Bitmapset *known)
 {
-	OpExpr	   *op = (OpExpr *) qual;
+	OpExpr *op = (OpExpr *) qual;
 
 	if (!IsA(qual, OpExpr) || list_length(op->args) != 2 || !op_mergejoinable(op->opno, exprType(linitial(op->args))))
 		return false;
 	for (int side = 0; side < 2; side++)
 	{
-		Var		   *v = list_nth(op->args, side);
-		Node	   *other = list_nth(op->args, 1 - side);
+		Var *v = list_nth(op->args, side);
+		Node *other = list_nth(op->args, 1 - side);
 
 		if (!IsA(v, Var) || (int) v->varno != input || v->varattno != col)
 			continue;
@@ -78,16 +78,16 @@ binds(Node *qual, int input, int col, Bitmapset *known)
 static bool
 determined(List *quals, List *key, int input, Bitmapset *known)
 {
-	ListCell   *lk;
-	ListCell   *lq;
+	ListCell *lk;
+	ListCell *lq;
 
 	if (key == NIL)
 		return false;
-	foreach(lk, key)
+	foreach (lk, key)
 	{
-		bool		bound = false;
+		bool bound = false;
 
-		foreach(lq, quals)
+		foreach (lq, quals)
 			bound |= binds(lfirst(lq), input, lfirst_int(lk), known);
 		if (!bound)
 			return false;
@@ -99,7 +99,7 @@ determined(List *quals, List *key, int input, Bitmapset *known)
 static Bitmapset *
 closure(List *quals, List **keys, int n, Bitmapset *known)
 {
-	bool		grew = true;
+	bool grew = true;
 
 	while (grew)
 	{
@@ -118,11 +118,11 @@ closure(List *quals, List **keys, int n, Bitmapset *known)
 static int
 output_position(List *targets, int input, int col)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, targets)
+	foreach (lc, targets)
 	{
-		Var		   *v = lfirst(lc);
+		Var *v = lfirst(lc);
 
 		if (IsA(v, Var) && (int) v->varno == input && v->varattno == col)
 			return foreach_current_index(lc) + 1;
@@ -133,12 +133,12 @@ output_position(List *targets, int input, int col)
 static List *
 output_key(const PgtOp *op, List *key, int input)
 {
-	List	   *result = NIL;
-	ListCell   *lc;
+	List *result = NIL;
+	ListCell *lc;
 
-	foreach(lc, key)
+	foreach (lc, key)
 	{
-		int			position = output_position(op->targets, input, lfirst_int(lc));
+		int position = output_position(op->targets, input, lfirst_int(lc));
 
 		if (position == 0)
 			return NIL;
@@ -151,21 +151,21 @@ output_key(const PgtOp *op, List *key, int input)
 static List *
 key_of_select(const PgtOp *op)
 {
-	int			n = list_length(op->children);
-	List	  **keys = palloc0(sizeof(List *) * (n + 1));
-	Bitmapset  *known = NULL;
-	List	   *result = NIL;
+	int n = list_length(op->children);
+	List **keys = palloc0(sizeof(List *) * (n + 1));
+	Bitmapset *known = NULL;
+	List *result = NIL;
 
 	for (int i = 1; i <= n; i++)
 		keys[i] = pgt_row_key(pgt_op_child(op, i));
 	while (bms_num_members(known) < n)
 	{
-		int			best = 0;
-		int			best_size = 0;
+		int best = 0;
+		int best_size = 0;
 
 		for (int i = 1; i <= n; i++)
 		{
-			int			size;
+			int size;
 
 			if (bms_is_member(i, known) || output_key(op, keys[i], i) == NIL)
 				continue;
@@ -187,7 +187,7 @@ key_of_select(const PgtOp *op)
 List *
 pgt_row_key(const PgtOp *op)
 {
-	List	   *result = NIL;
+	List *result = NIL;
 
 	switch (op->kind)
 	{

@@ -30,15 +30,15 @@
 
 typedef struct QueryRule
 {
-	bool		(*applies) (Query *query);
+	bool (*applies)(Query *query);
 	const char *name;
 	const char *hint;
-	bool		anywhere; /* also in subqueries that are run for each row as they are */
+	bool anywhere; /* also in subqueries that are run for each row as they are */
 } QueryRule;
 
 typedef struct EntryRule
 {
-	bool		(*applies) (RangeTblEntry *rte);
+	bool (*applies)(RangeTblEntry *rte);
 	const char *name;
 	const char *hint;
 } EntryRule;
@@ -100,8 +100,8 @@ static const EntryRule entry_rules[] = {
 typedef struct RuleContext
 {
 	PgtFindings *findings;
-	Query	   *query; /* the level being walked */
-	bool		sublink; /* the next level is a subquery in an expression */
+	Query *query; /* the level being walked */
+	bool sublink; /* the next level is a subquery in an expression */
 } RuleContext;
 
 static void
@@ -134,7 +134,7 @@ static bool
 reads_session(const char *name, int nargs)
 {
 	static const char *const prefixes[] = {"pg_", "has_", "txid_", "inet_", "to_reg", "current_", "row_security_", "obj_desc",
-		"col_desc", "shobj_desc", "table_to_", "query_to_", "schema_to_", "database_to_", "cursor_to_", "ts_stat", "ts_rewrite"};
+										   "col_desc", "shobj_desc", "table_to_", "query_to_", "schema_to_", "database_to_", "cursor_to_", "ts_stat", "ts_rewrite"};
 
 	if (nargs == 0)
 		return true;
@@ -162,9 +162,9 @@ static bool
 check_function(Oid funcid, void *context)
 {
 	RuleContext *cxt = context;
-	HeapTuple	tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	HeapTuple tup = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	Form_pg_proc proc;
-	char	   *name;
+	char *name;
 
 	if (!HeapTupleIsValid(tup))
 		elog(ERROR, "cache lookup failed for function %u", funcid);
@@ -198,8 +198,8 @@ check_value_function(RuleContext *cxt, SQLValueFunction *f)
 static bool
 is_virtual_column(Oid relid, AttrNumber attnum)
 {
-	HeapTuple	tup = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
-	bool		result;
+	HeapTuple tup = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
+	bool result;
 
 	if (!HeapTupleIsValid(tup))
 		return false;
@@ -229,12 +229,12 @@ static bool rule_walker(Node *node, RuleContext *cxt);
 static void
 check_level(RuleContext *cxt, Query *query, bool by_row)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	for (int i = 0; i < lengthof(query_rules); i++)
 		if ((!by_row || query_rules[i].anywhere) && query_rules[i].applies(query))
 			not_incremental(cxt, query_rules[i].name, query_rules[i].hint);
-	foreach(lc, query->rtable)
+	foreach (lc, query->rtable)
 		for (int i = 0; i < lengthof(entry_rules); i++)
 			if (entry_rules[i].applies(lfirst(lc)))
 				not_incremental(cxt, entry_rules[i].name, entry_rules[i].hint);

@@ -45,8 +45,8 @@ pgt_buffer_snapshot(void)
 static Datum
 required_attr(HeapTuple tuple, AttrNumber attno, TupleDesc desc)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, attno, desc, &isnull);
+	bool isnull;
+	Datum value = heap_getattr(tuple, attno, desc, &isnull);
 
 	if (isnull)
 		elog(ERROR, "unexpected NULL in column %d of a pg_trickle catalog", attno);
@@ -58,7 +58,7 @@ segment_fill_stats(PgtSegmentInfo *info, Oid source, int64 segno, Relation stats
 {
 	ScanKeyData key[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key[0], STATS_SOURCE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(source));
 	ScanKeyInit(&key[1], STATS_SEGNO, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segno));
@@ -66,7 +66,7 @@ segment_fill_stats(PgtSegmentInfo *info, Oid source, int64 segno, Relation stats
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		TupleDesc	desc = RelationGetDescr(stats);
+		TupleDesc desc = RelationGetDescr(stats);
 
 		info->min_xid = U64FromFullTransactionId(DatumGetFullTransactionId(required_attr(tuple, STATS_MIN, desc)));
 		info->max_xid = U64FromFullTransactionId(DatumGetFullTransactionId(required_attr(tuple, STATS_MAX, desc)));
@@ -78,20 +78,20 @@ segment_fill_stats(PgtSegmentInfo *info, Oid source, int64 segno, Relation stats
 List *
 pgt_segment_list(Oid source, Snapshot snapshot)
 {
-	Oid			changes = pgt_changes_namespace();
-	Relation	segments = table_open(pgt_catalog_relid("pgt_segments"), AccessShareLock);
-	Relation	stats = table_open(get_relname_relid("segment_stats", changes), AccessShareLock);
-	List	   *result = NIL;
+	Oid changes = pgt_changes_namespace();
+	Relation segments = table_open(pgt_catalog_relid("pgt_segments"), AccessShareLock);
+	Relation stats = table_open(get_relname_relid("segment_stats", changes), AccessShareLock);
+	List *result = NIL;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, SEGMENTS_SOURCE, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(source));
 	scan = systable_beginscan(segments, pgt_primary_key_index(segments), true, snapshot, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		PgtSegmentInfo *info = palloc0(sizeof(PgtSegmentInfo));
-		TupleDesc	desc = RelationGetDescr(segments);
+		TupleDesc desc = RelationGetDescr(segments);
 
 		info->relid = get_relname_relid(TextDatumGetCString(required_attr(tuple, SEGMENTS_RELNAME, desc)), changes);
 		if (!OidIsValid(info->relid))
@@ -108,12 +108,12 @@ pgt_segment_list(Oid source, Snapshot snapshot)
 int64
 pgt_upstream_refresh_no(int64 pgt_id)
 {
-	Relation	state = table_open(pgt_catalog_relid("pgt_state"), AccessShareLock);
-	AttrNumber	attno = get_attnum(RelationGetRelid(state), "refresh_no");
-	int64		result = 0;
+	Relation state = table_open(pgt_catalog_relid("pgt_state"), AccessShareLock);
+	AttrNumber attno = get_attnum(RelationGetRelid(state), "refresh_no");
+	int64 result = 0;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, STATE_PGT_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(pgt_id));
 	scan = systable_beginscan(state, pgt_primary_key_index(state), true, GetActiveSnapshot(), 1, &key);

@@ -10,10 +10,10 @@
 
 typedef struct PgtSegmentInfo
 {
-	Oid			relid;
-	int64		rows; /* 0: nothing was ever applied to it, or a crash has emptied it */
-	uint64		min_xid;
-	uint64		max_xid;
+	Oid relid;
+	int64 rows; /* 0: nothing was ever applied to it, or a crash has emptied it */
+	uint64 min_xid;
+	uint64 max_xid;
 } PgtSegmentInfo;
 
 /* A registered snapshot taken now, for reading buffers; unregister it afterwards. */

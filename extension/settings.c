@@ -20,8 +20,16 @@
 #include "settings.h"
 
 static const char *const pinned[] = {
-	"TimeZone",	   "DateStyle",	  "IntervalStyle", "extra_float_digits", "bytea_output",
-	"lc_monetary", "lc_numeric",  "lc_time",	   "default_text_search_config", "xmloption",
+	"TimeZone",
+	"DateStyle",
+	"IntervalStyle",
+	"extra_float_digits",
+	"bytea_output",
+	"lc_monetary",
+	"lc_numeric",
+	"lc_time",
+	"default_text_search_config",
+	"xmloption",
 };
 
 char *
@@ -55,11 +63,11 @@ set_if_different(const char *name, const char *value)
 static void
 apply_settings(const char *settings)
 {
-	Jsonb	   *jb;
+	Jsonb *jb;
 	JsonbIterator *it;
-	JsonbValue	v;
+	JsonbValue v;
 	JsonbIteratorToken token;
-	char	   *name = NULL;
+	char *name = NULL;
 
 	if (settings == NULL)
 		return;
@@ -78,8 +86,8 @@ PgtOwnerScope
 pgt_owner_begin(const PgtStreamTable *st)
 {
 	PgtOwnerScope scope;
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(st->relid));
-	Oid			owner;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(st->relid));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,

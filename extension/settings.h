@@ -13,9 +13,9 @@ extern char *pgt_settings_capture(void);
 /* Act as the ST's owner under its pinned settings and search_path "pg_catalog, pg_temp". */
 typedef struct PgtOwnerScope
 {
-	Oid			userid;
-	int			sec_context;
-	int			guc_nest;
+	Oid userid;
+	int sec_context;
+	int guc_nest;
 } PgtOwnerScope;
 
 extern PgtOwnerScope pgt_owner_begin(const PgtStreamTable *st);

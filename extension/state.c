@@ -24,14 +24,14 @@
 /* One aggregate being planned. */
 typedef struct AggPlan
 {
-	PgtStates  *states;
+	PgtStates *states;
 	const PgtOp *agg;
-	Aggref	   *ref;
-	int			column; /* of the AGG's output */
-	char	   *arg;	/* text, NULL for count(*) */
-	Node	   *expr;
-	Oid			type; /* of arg */
-	char	   *filter; /* text or NULL */
+	Aggref *ref;
+	int column; /* of the AGG's output */
+	char *arg;  /* text, NULL for count(*) */
+	Node *expr;
+	Oid type;     /* of arg */
+	char *filter; /* text or NULL */
 } AggPlan;
 
 static char *
@@ -49,10 +49,10 @@ filter_clause(const AggPlan *p, const char *also)
 static PgtState *
 add_state(AggPlan *p, const PgtCol *col, char *id, bool *isnew)
 {
-	PgtState   *state;
-	ListCell   *lc;
+	PgtState *state;
+	ListCell *lc;
 
-	foreach(lc, p->states->list)
+	foreach (lc, p->states->list)
 	{
 		state = lfirst(lc);
 		if (strcmp(state->id, id) == 0)
@@ -79,9 +79,9 @@ static const PgtCol numeric_column = {NUMERICOID, -1, InvalidOid, false};
 static PgtState *
 count_state(AggPlan *p, const char *condition)
 {
-	char	   *filter = filter_clause(p, condition);
-	bool		isnew;
-	PgtState   *state = add_state(p, &int8_column, psprintf("pg_catalog.count(*)%s", filter), &isnew);
+	char *filter = filter_clause(p, condition);
+	bool isnew;
+	PgtState *state = add_state(p, &int8_column, psprintf("pg_catalog.count(*)%s", filter), &isnew);
 
 	if (isnew)
 	{
@@ -105,11 +105,11 @@ not_null_count(AggPlan *p)
 static void
 copies_state(AggPlan *p, PgtState *ext, const char *arg, const char *better)
 {
-	bool		isnew;
-	int			j = ext->number;
-	PgtState   *state = add_state(p, &int8_column, psprintf("copies of %s", ext->id), &isnew);
-	int			m = state->number;
-	char	   *eq = pgt_type_operator(ext->col.type, true);
+	bool isnew;
+	int j = ext->number;
+	PgtState *state = add_state(p, &int8_column, psprintf("copies of %s", ext->id), &isnew);
+	int m = state->number;
+	char *eq = pgt_type_operator(ext->col.type, true);
 
 	state->init = "NULL::pg_catalog.int8";
 	state->lazy = true;
@@ -128,13 +128,13 @@ static PgtState *
 extremum_state(AggPlan *p, const char *arg, const PgtCol *col, bool max)
 {
 	const char *name = max ? "max" : "min";
-	bool		isnew;
-	PgtState   *state = add_state(p, col, psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, NULL)), &isnew);
-	char	   *lt;
-	char	   *better;
-	char	   *worse;
-	char	   *kept;
-	int			j = state->number;
+	bool isnew;
+	PgtState *state = add_state(p, col, psprintf("pg_catalog.%s(%s)%s", name, arg, filter_clause(p, NULL)), &isnew);
+	char *lt;
+	char *better;
+	char *worse;
+	char *kept;
+	int j = state->number;
 
 	if (!isnew)
 		return state;
@@ -166,8 +166,8 @@ same_scale(int a, int b)
 static int
 operator_scale(Oid funcid, List *args)
 {
-	int			a = static_scale(linitial(args));
-	int			b = list_length(args) > 1 ? static_scale(lsecond(args)) : 0;
+	int a = static_scale(linitial(args));
+	int b = list_length(args) > 1 ? static_scale(lsecond(args)) : 0;
 
 	if (a < 0 || b < 0)
 		return -1;
@@ -191,7 +191,7 @@ operator_scale(Oid funcid, List *args)
 static int
 const_scale(Const *c)
 {
-	Datum		scale;
+	Datum scale;
 	LOCAL_FCINFO(fcinfo, 1);
 
 	if (c->constisnull)
@@ -206,12 +206,12 @@ const_scale(Const *c)
 static int
 case_scale(CaseExpr *c)
 {
-	int			scale = c->defresult == NULL ? -2 : static_scale((Node *) c->defresult);
-	ListCell   *lc;
+	int scale = c->defresult == NULL ? -2 : static_scale((Node *) c->defresult);
+	ListCell *lc;
 
-	foreach(lc, c->args)
+	foreach (lc, c->args)
 	{
-		int			s = static_scale((Node *) ((CaseWhen *) lfirst(lc))->result);
+		int s = static_scale((Node *) ((CaseWhen *) lfirst(lc))->result);
 
 		scale = scale == -2 ? s : same_scale(scale, s);
 	}
@@ -222,14 +222,14 @@ case_scale(CaseExpr *c)
 static int
 static_scale(Node *node)
 {
-	int32		typmod = exprTypmod(node);
+	int32 typmod = exprTypmod(node);
 
 	if (exprType(node) != NUMERICOID)
 		return -1;
 	if (typmod >= (int32) VARHDRSZ)
 	{
 		/* the 11 low bits hold the scale, in two's complement */
-		int			scale = ((typmod - VARHDRSZ) & 0x7ff);
+		int scale = ((typmod - VARHDRSZ) & 0x7ff);
 
 		return scale > 1000 ? 0 : scale;
 	}
@@ -261,13 +261,13 @@ static_scale(Node *node)
 static PgtState *
 sum_state(AggPlan *p)
 {
-	bool		isint = p->type == INT2OID || p->type == INT4OID;
-	PgtState   *n = not_null_count(p);
-	PgtState   *scale = NULL;
-	PgtState   *state;
-	bool		isnew;
-	int			j;
-	char	   *value;
+	bool isint = p->type == INT2OID || p->type == INT4OID;
+	PgtState *n = not_null_count(p);
+	PgtState *scale = NULL;
+	PgtState *state;
+	bool isnew;
+	int j;
+	char *value;
 
 	if (p->type == NUMERICOID && static_scale(p->expr) < 0)
 		scale = extremum_state(p, psprintf("pg_catalog.scale(%s)", p->arg), &int4_column, true);
@@ -297,7 +297,7 @@ is_exact_number(Oid type)
 static bool
 plan_named(AggPlan *p, const char *name, char **final)
 {
-	PgtState   *state;
+	PgtState *state;
 
 	if (strcmp(name, "min") == 0 || strcmp(name, "max") == 0)
 	{
@@ -322,16 +322,16 @@ plan_named(AggPlan *p, const char *name, char **final)
 	}
 	else if (strcmp(name, "avg") == 0 && is_exact_number(p->type))
 	{
-		int			s = sum_state(p)->number;
-		int			n = not_null_count(p)->number;
+		int s = sum_state(p)->number;
+		int n = not_null_count(p)->number;
 
 		*final = psprintf("CASE WHEN m.n%d > 0 THEN m.n%d::pg_catalog.numeric / m.n%d::pg_catalog.numeric END", n, s, n);
 		return true;
 	}
 	else if (strcmp(name, "bool_and") == 0 || strcmp(name, "every") == 0 || strcmp(name, "bool_or") == 0)
 	{
-		int			t = count_state(p, psprintf("(%s)", p->arg))->number;
-		int			f = count_state(p, psprintf("NOT (%s)", p->arg))->number;
+		int t = count_state(p, psprintf("(%s)", p->arg))->number;
+		int f = count_state(p, psprintf("NOT (%s)", p->arg))->number;
 
 		*final = psprintf("CASE WHEN m.n%d + m.n%d > 0 THEN %s END", t, f,
 						  strcmp(name, "bool_or") == 0 ? psprintf("m.n%d > 0", t) : psprintf("m.n%d = 0", f));
@@ -347,7 +347,7 @@ plan_named(AggPlan *p, const char *name, char **final)
 static bool
 plan_aggregate(PgtStates *states, const PgtOp *agg, int index)
 {
-	AggPlan		p = {states, agg, list_nth_node(Aggref, agg->aggs, index), agg->nkeys + index + 1};
+	AggPlan p = {states, agg, list_nth_node(Aggref, agg->aggs, index), agg->nkeys + index + 1};
 
 	if (get_func_namespace(p.ref->aggfnoid) != PG_CATALOG_NAMESPACE || p.ref->aggkind != AGGKIND_NORMAL ||
 		list_length(p.ref->args) > 1)
@@ -366,8 +366,8 @@ plan_aggregate(PgtStates *states, const PgtOp *agg, int index)
 PgtStates *
 pgt_states_plan(const PgtOp *agg)
 {
-	PgtStates  *states = palloc0(sizeof(PgtStates));
-	AggPlan		rows = {states, agg};
+	PgtStates *states = palloc0(sizeof(PgtStates));
+	AggPlan rows = {states, agg};
 
 	states->finals = palloc0(sizeof(char *) * (list_length(agg->aggs) + 1));
 	for (int i = 0; i < list_length(agg->aggs); i++)

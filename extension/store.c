@@ -32,11 +32,11 @@ add_column(PgtStore *store, const PgtCol *col, const char *name)
 static int
 visible_position(PgtStore *store, int col)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, store->root->targets)
+	foreach (lc, store->root->targets)
 	{
-		Var		   *v = lfirst(lc);
+		Var *v = lfirst(lc);
 
 		if (IsA(v, Var) && v->varattno == col)
 			return foreach_current_index(lc) + 1;
@@ -48,24 +48,24 @@ visible_position(PgtStore *store, int col)
 static bool
 is_short(const PgtCol *col)
 {
-	Oid			type = getBaseType(col->type);
+	Oid type = getBaseType(col->type);
 
 	if (get_typlen(type) > 0)
 		return true;
 	return (type == VARCHAROID || type == BPCHAROID || type == NUMERICOID) && col->typmod > 0 && col->typmod < 300 * 65536 &&
-		(type == NUMERICOID || col->typmod < 300);
+		   (type == NUMERICOID || col->typmod < 300);
 }
 
 static void
 plan_keys(PgtStore *store)
 {
-	int			hidden = 0;
+	int hidden = 0;
 
 	store->keycols = palloc0(sizeof(int) * (store->agg->nkeys + 1));
 	store->unique = store->agg->nkeys > 0 && store->agg->nkeys <= 16;
 	for (int k = 1; k <= store->agg->nkeys; k++)
 	{
-		PgtCol	   *col = &store->agg->cols[k - 1];
+		PgtCol *col = &store->agg->cols[k - 1];
 
 		store->keycols[k - 1] = visible_position(store, k);
 		if (store->keycols[k - 1] == 0)
@@ -82,12 +82,12 @@ plan_keys(PgtStore *store)
 static List *
 indexable_row_key(const PgtOp *root)
 {
-	List	   *key = pgt_row_key(root);
-	ListCell   *lc;
+	List *key = pgt_row_key(root);
+	ListCell *lc;
 
 	if (list_length(key) > 16)
 		return NIL;
-	foreach(lc, key)
+	foreach (lc, key)
 	{
 		const PgtCol *col = &root->cols[lfirst_int(lc) - 1];
 
@@ -101,11 +101,11 @@ indexable_row_key(const PgtOp *root)
 static void
 place_states(PgtStore *store)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 
 		if (state->agg > 0)
 			state->column = visible_position(store, state->agg);
@@ -129,12 +129,12 @@ keys_have_order(const PgtOp *agg)
 PgtStore *
 pgt_store_plan(PgtOp *root, List *names)
 {
-	PgtStore   *store = palloc0(sizeof(PgtStore));
-	ListCell   *lc;
+	PgtStore *store = palloc0(sizeof(PgtStore));
+	ListCell *lc;
 
 	store->root = root;
 	store->kind = PGT_STORE_BAG;
-	foreach(lc, names)
+	foreach (lc, names)
 		add_column(store, &root->cols[foreach_current_index(lc)], lfirst(lc));
 	store->nvisible = store->ncols;
 	if (list_length(root->children) == 1 && pgt_op_child(root, 1)->kind == PGT_OP_AGG)
@@ -157,11 +157,11 @@ pgt_store_plan(PgtOp *root, List *names)
 PgtStore *
 pgt_store_plain(PgtCol *cols, List *names)
 {
-	PgtStore   *store = palloc0(sizeof(PgtStore));
-	ListCell   *lc;
+	PgtStore *store = palloc0(sizeof(PgtStore));
+	ListCell *lc;
 
 	store->kind = PGT_STORE_BAG;
-	foreach(lc, names)
+	foreach (lc, names)
 		add_column(store, &cols[foreach_current_index(lc)], lfirst(lc));
 	store->nvisible = store->ncols;
 	return store;
@@ -172,15 +172,15 @@ char *
 pgt_store_hidden(PgtStore *store)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
 	for (int k = 1; k <= store->agg->nkeys; k++)
 		if (store->keycols[k - 1] > store->nvisible)
 			appendStringInfo(&s, "%sa1.c%d AS c%d", s.len > 0 ? ", " : "", k, store->keycols[k - 1]);
-	foreach(lc, store->states == NULL ? NIL : store->states->list)
+	foreach (lc, store->states == NULL ? NIL : store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 
 		if (state->column > store->nvisible)
 			appendStringInfo(&s, "%sa1.n%d AS c%d", s.len > 0 ? ", " : "", state->number, state->column);
@@ -192,12 +192,12 @@ char *
 pgt_store_inits(PgtStore *store, bool recount)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, store->states == NULL ? NIL : store->states->list)
+	foreach (lc, store->states == NULL ? NIL : store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 
 		appendStringInfo(&s, "%s%s AS n%d", s.len > 0 ? ", " : "", recount && state->recount != NULL ? state->recount : state->init,
 						 state->number);
@@ -209,9 +209,9 @@ pgt_store_inits(PgtStore *store, bool recount)
 bool
 pgt_store_is_lazy(PgtStore *store, int column)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, store->states == NULL ? NIL : store->states->list)
+	foreach (lc, store->states == NULL ? NIL : store->states->list)
 		if (((PgtState *) lfirst(lc))->lazy && ((PgtState *) lfirst(lc))->column == column)
 			return true;
 	return false;
@@ -220,8 +220,8 @@ pgt_store_is_lazy(PgtStore *store, int column)
 char *
 pgt_store_rows(PgtStore *store, const char *from)
 {
-	PgtOp	   *root = store->root;
-	char	   *quals = pgt_quals(root->quals, root->children);
+	PgtOp *root = store->root;
+	char *quals = pgt_quals(root->quals, root->children);
 
 	return psprintf("SELECT %s FROM (%s) a1%s%s",
 					pgt_join2(pgt_targets(root->targets, root->children), pgt_store_hidden(store)),
@@ -269,13 +269,13 @@ static char *
 hash_of(PgtStore *store, bool of_keys, const char *st_alias, const char *row_alias)
 {
 	StringInfoData s;
-	int			n = of_keys ? store->agg->nkeys : store->nvisible;
-	int			nhashed = 0;
+	int n = of_keys ? store->agg->nkeys : store->nvisible;
+	int nhashed = 0;
 
 	initStringInfo(&s);
 	for (int i = 1; i <= n && nhashed < MAX_HASHED; i++)
 	{
-		int			col = of_keys ? store->keycols[i - 1] : i;
+		int col = of_keys ? store->keycols[i - 1] : i;
 
 		if (!pgt_type_has_hash(store->cols[col - 1].type))
 			continue;
@@ -292,7 +292,7 @@ hash_of(PgtStore *store, bool of_keys, const char *st_alias, const char *row_ali
 char *
 pgt_store_hash(PgtStore *store, bool of_keys, const char *st_alias, const char *row_alias)
 {
-	char	   *st = hash_of(store, of_keys, st_alias, NULL);
+	char *st = hash_of(store, of_keys, st_alias, NULL);
 
 	return st == NULL ? NULL : psprintf("%s = %s", st, hash_of(store, of_keys, NULL, row_alias));
 }
@@ -301,7 +301,7 @@ char *
 pgt_store_key_match(PgtStore *store, const char *row_alias)
 {
 	StringInfoData s;
-	char	   *hash = store->unique ? NULL : pgt_store_hash(store, true, "s.", row_alias);
+	char *hash = store->unique ? NULL : pgt_store_hash(store, true, "s.", row_alias);
 
 	initStringInfo(&s);
 	appendStringInfoString(&s, hash == NULL ? "" : hash);
@@ -332,7 +332,7 @@ List *
 pgt_store_indexes(PgtStore *store)
 {
 	StringInfoData s;
-	char	   *hash;
+	char *hash;
 
 	if (store->root == NULL || (store->agg != NULL && store->agg->nkeys == 0))
 		return NIL;
@@ -345,9 +345,9 @@ pgt_store_indexes(PgtStore *store)
 	}
 	if (store->rowkey != NIL)
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
-		foreach(lc, store->rowkey)
+		foreach (lc, store->rowkey)
 			appendStringInfo(&s, "%s%s", s.len > 0 ? ", " : "", store->names[lfirst_int(lc) - 1]);
 		return list_make1(psprintf("CREATE INDEX ON %%s (%s)", double_percent(s.data)));
 	}

@@ -23,31 +23,31 @@ typedef enum PgtStoreKind
 typedef struct PgtStore
 {
 	PgtStoreKind kind;
-	PgtOp	   *root;	 /* SELECT; NULL for a view that is not incremental */
-	PgtOp	   *agg;	 /* its only child, for keyed kinds */
-	int			nvisible;
-	int			ncols;	 /* storage columns */
-	PgtCol	   *cols;	 /* all storage columns */
-	char	  **names;	 /* quoted */
-	char	  **plain_names;
-	List	   *rowkey;	 /* BAG: columns (1-based) that tell rows apart and have an index; NIL = rows are found by their hash */
-	int		   *keycols; /* storage column of each of agg's keys, 1-based */
-	PgtStates  *states;	 /* WEIGHTS only */
-	bool		unique;	 /* keys are NOT NULL and short: found by a unique index; else by an index on their hash */
+	PgtOp *root; /* SELECT; NULL for a view that is not incremental */
+	PgtOp *agg;  /* its only child, for keyed kinds */
+	int nvisible;
+	int ncols;    /* storage columns */
+	PgtCol *cols; /* all storage columns */
+	char **names; /* quoted */
+	char **plain_names;
+	List *rowkey;      /* BAG: columns (1-based) that tell rows apart and have an index; NIL = rows are found by their hash */
+	int *keycols;      /* storage column of each of agg's keys, 1-based */
+	PgtStates *states; /* WEIGHTS only */
+	bool unique;       /* keys are NOT NULL and short: found by a unique index; else by an index on their hash */
 } PgtStore;
 
 /* store.c */
-extern PgtStore *pgt_store_plan(PgtOp *root, List *names);		/* names of the visible columns */
-extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);	/* a bag of the query's columns, no tree */
-extern char *pgt_store_rows(PgtStore *store, const char *from);	/* the same for the groups of a FROM item of AGG's input */
-extern char *pgt_store_hidden(PgtStore *store);	/* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */
-extern char *pgt_store_inits(PgtStore *store, bool recount); /* "<aggregate> AS n<state>, ..." over the AGG's input a1 */
+extern PgtStore *pgt_store_plan(PgtOp *root, List *names);      /* names of the visible columns */
+extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);    /* a bag of the query's columns, no tree */
+extern char *pgt_store_rows(PgtStore *store, const char *from); /* the same for the groups of a FROM item of AGG's input */
+extern char *pgt_store_hidden(PgtStore *store);                 /* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */
+extern char *pgt_store_inits(PgtStore *store, bool recount);    /* "<aggregate> AS n<state>, ..." over the AGG's input a1 */
 extern bool pgt_store_is_lazy(PgtStore *store, int column);
-extern char *pgt_store_load(PgtStore *store);					/* SELECT of storage columns c1..cm */
-extern List *pgt_store_indexes(PgtStore *store);				/* of char *, "%s" for the ST */
-extern char *pgt_store_columns(PgtStore *store, int n);			/* "name, name" of the first n columns */
-extern char *pgt_store_row(PgtStore *store, const char *prefix); /* "s.name AS <prefix>1, ..." */
+extern char *pgt_store_load(PgtStore *store);                                                            /* SELECT of storage columns c1..cm */
+extern List *pgt_store_indexes(PgtStore *store);                                                         /* of char *, "%s" for the ST */
+extern char *pgt_store_columns(PgtStore *store, int n);                                                  /* "name, name" of the first n columns */
+extern char *pgt_store_row(PgtStore *store, const char *prefix);                                         /* "s.name AS <prefix>1, ..." */
 extern char *pgt_store_hash(PgtStore *store, bool of_keys, const char *st_alias, const char *row_alias); /* hash = hash, or NULL */
-extern char *pgt_store_key_match(PgtStore *store, const char *row_alias); /* key of s = c1..c<nkeys> of row_alias, by index */
+extern char *pgt_store_key_match(PgtStore *store, const char *row_alias);                                /* key of s = c1..c<nkeys> of row_alias, by index */
 
 #endif /* PGT_STORE_H */

@@ -47,9 +47,9 @@ pgt_placeholder_number(const RangeTblEntry *rte, bool of_child)
 
 typedef struct VisitContext
 {
-	List	   *levels; /* of Query, innermost first */
+	List *levels; /* of Query, innermost first */
 	PgtVisitVar visit;
-	void	   *arg;
+	void *arg;
 } VisitContext;
 
 static bool
@@ -59,9 +59,9 @@ visit_walker(Node *node, VisitContext *cxt)
 		return false;
 	if (IsA(node, Var))
 	{
-		Var		   *v = (Var *) node;
-		Query	   *q;
-		int			ordinal;
+		Var *v = (Var *) node;
+		Query *q;
+		int ordinal;
 
 		if ((int) v->varlevelsup >= list_length(cxt->levels))
 			return false;
@@ -93,8 +93,8 @@ pgt_template_visit(Query *query, PgtVisitVar visit, void *arg)
 
 typedef struct FlattenContext
 {
-	int			ordinal; /* of the child that the subquery reads */
-	bool		failed;
+	int ordinal; /* of the child that the subquery reads */
+	bool failed;
 } FlattenContext;
 
 /* A subquery's conjunct over the two children's columns. */
@@ -105,7 +105,7 @@ flatten_mutator(Node *node, FlattenContext *cxt)
 		return NULL;
 	if (IsA(node, Var))
 	{
-		Var		   *v = copyObject((Var *) node);
+		Var *v = copyObject((Var *) node);
 
 		if (v->varlevelsup > 1 || v->varno != 1)
 			cxt->failed = true;
@@ -135,7 +135,7 @@ test_mutator(Node *node, Query *sub)
 static Node *
 test_condition(SubLink *s, Query *sub)
 {
-	Node	   *test = copyObject(s->testexpr);
+	Node *test = copyObject(s->testexpr);
 	BooleanTest *b = makeNode(BooleanTest);
 
 	IncrementVarSublevelsUp(test, 1, 0);
@@ -148,10 +148,10 @@ test_condition(SubLink *s, Query *sub)
 static void
 touches_of(PgtOp *op, Query *sub, SubLink *s)
 {
-	int			ordinal;
-	List	   *conjuncts;
-	List	   *out = NIL;
-	ListCell   *lc;
+	int ordinal;
+	List *conjuncts;
+	List *out = NIL;
+	ListCell *lc;
 
 	if (list_length(sub->rtable) != 1 || (ordinal = pgt_placeholder_number(linitial(sub->rtable), true)) == 0)
 		return;
@@ -160,10 +160,10 @@ touches_of(PgtOp *op, Query *sub, SubLink *s)
 		sub->groupingSets == NIL && !sub->hasWindowFuncs && !sub->hasTargetSRFs && sub->havingQual == NULL &&
 		sub->limitCount == NULL && sub->limitOffset == NULL && !sub->hasDistinctOn)
 		conjuncts = lappend(conjuncts, test_condition(s, sub));
-	foreach(lc, conjuncts)
+	foreach (lc, conjuncts)
 	{
 		FlattenContext cxt = {ordinal, false};
-		Node	   *flat = flatten_mutator(lfirst(lc), &cxt);
+		Node *flat = flatten_mutator(lfirst(lc), &cxt);
 
 		if (!cxt.failed)
 			out = lappend(out, flat);
@@ -187,14 +187,14 @@ touches_walker(Node *node, PgtOp *op)
 void
 pgt_template_touches(PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	op->touches = NIL;
 	for (int i = 2; i <= list_length(op->children); i++)
 		op->touches = lappend(op->touches, NIL);
 	touches_walker((Node *) op->query->targetList, op);
 	touches_walker((Node *) op->query->jointree, op);
-	foreach(lc, op->query->rtable)
+	foreach (lc, op->query->rtable)
 		if (((RangeTblEntry *) lfirst(lc))->rtekind == RTE_SUBQUERY)
 			touches_of(op, ((RangeTblEntry *) lfirst(lc))->subquery, NULL);
 }
@@ -203,24 +203,24 @@ pgt_template_touches(PgtOp *op)
 
 typedef struct CountContext
 {
-	Bitmapset  *children; /* other than the first */
-	int			uses;	  /* of child `ordinal` */
-	int			ordinal;
-	int			shift;	  /* > 0: renumber */
+	Bitmapset *children; /* other than the first */
+	int uses;            /* of child `ordinal` */
+	int ordinal;
+	int shift; /* > 0: renumber */
 } CountContext;
 
 static bool
 count_walker(Node *node, CountContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 	{
-		foreach(lc, ((Query *) node)->rtable)
+		foreach (lc, ((Query *) node)->rtable)
 		{
-			int			n = pgt_placeholder_number(lfirst(lc), true);
+			int n = pgt_placeholder_number(lfirst(lc), true);
 
 			if (n <= 1)
 				continue;
@@ -248,8 +248,8 @@ truth(List *conjuncts, BoolTestType what)
 static Query *
 flip_query(const PgtOp *op, List *now, List *before)
 {
-	Query	   *q = makeNode(Query);
-	PgtOp	   *left = pgt_op_child(op, 1);
+	Query *q = makeNode(Query);
+	PgtOp *left = pgt_op_child(op, 1);
 	RangeTblRef *ref = makeNode(RangeTblRef);
 
 	ref->rtindex = 1;
@@ -271,11 +271,11 @@ pgt_template_flips(const PgtOp *op, int ordinal, PgtOp *flips)
 {
 	CountContext all = {NULL, 0, ordinal, 0};
 	CountContext some = {NULL, 0, ordinal, 0};
-	List	   *now = NIL;
-	List	   *before;
-	ListCell   *lc;
+	List *now = NIL;
+	List *before;
+	ListCell *lc;
 
-	foreach(lc, make_ands_implicit((Expr *) op->query->jointree->quals))
+	foreach (lc, make_ands_implicit((Expr *) op->query->jointree->quals))
 	{
 		CountContext one = {NULL, 0, ordinal, 0};
 
@@ -303,7 +303,7 @@ pgt_template_flips(const PgtOp *op, int ordinal, PgtOp *flips)
 static List *
 column_names(int n, bool weighted)
 {
-	List	   *names = NIL;
+	List *names = NIL;
 
 	for (int i = 1; i <= n; i++)
 		names = lappend(names, makeString(psprintf("c%d", i)));
@@ -315,14 +315,14 @@ column_names(int n, bool weighted)
 typedef struct NameContext
 {
 	const PgtOp *op;
-	bool		weighted;
+	bool weighted;
 } NameContext;
 
 /* Placeholders get the columns that their children have now; the deparser must not see names that Vars were written with. */
 static bool
 name_walker(Node *node, NameContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
@@ -334,10 +334,10 @@ name_walker(Node *node, NameContext *cxt)
 	}
 	if (IsA(node, Query))
 	{
-		foreach(lc, ((Query *) node)->rtable)
+		foreach (lc, ((Query *) node)->rtable)
 		{
 			RangeTblEntry *rte = lfirst(lc);
-			int			ordinal = pgt_placeholder_number(rte, true);
+			int ordinal = pgt_placeholder_number(rte, true);
 
 			if (ordinal > 0)
 				rte->eref->colnames = column_names(pgt_op_child(cxt->op, ordinal)->ncols, cxt->weighted && ordinal == 1);
@@ -351,9 +351,9 @@ name_walker(Node *node, NameContext *cxt)
 static void
 complete_join(Query *q)
 {
-	JoinExpr   *join = linitial(q->jointree->fromlist);
+	JoinExpr *join = linitial(q->jointree->fromlist);
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	int			n = 0;
+	int n = 0;
 
 	if (!IsA(join, JoinExpr))
 		return;
@@ -363,7 +363,7 @@ complete_join(Query *q)
 	rte->inFromCl = true;
 	for (int side = 1; side <= 2; side++)
 	{
-		int			ncols = list_length(rt_fetch(side, q->rtable)->eref->colnames);
+		int ncols = list_length(rt_fetch(side, q->rtable)->eref->colnames);
 
 		for (int i = 1; i <= ncols; i++)
 		{
@@ -383,13 +383,13 @@ static char *
 fill_in(const char *text, const PgtOp *op, char **froms)
 {
 	StringInfoData s;
-	size_t		len = strlen(CHILD_NAME);
+	size_t len = strlen(CHILD_NAME);
 
 	initStringInfo(&s);
 	while (*text != '\0')
 	{
-		char	   *end;
-		long		n;
+		char *end;
+		long n;
 
 		if (strncmp(text, CHILD_NAME, len) == 0 && (n = strtol(text + len, &end, 10)) > 0 && n <= list_length(op->children) &&
 			strncmp(end, "__ ", 3) == 0)
@@ -406,12 +406,12 @@ fill_in(const char *text, const PgtOp *op, char **froms)
 char *
 pgt_template_sql(const PgtOp *op, char **froms, bool weighted)
 {
-	Query	   *q = copyObject(op->query);
+	Query *q = copyObject(op->query);
 	NameContext cxt = {op, weighted};
-	int			n = 0;
-	ListCell   *lc;
+	int n = 0;
+	ListCell *lc;
 
-	foreach(lc, q->targetList)
+	foreach (lc, q->targetList)
 	{
 		((TargetEntry *) lfirst(lc))->resno = ++n;
 		((TargetEntry *) lfirst(lc))->resname = psprintf("c%d", n);

@@ -12,10 +12,10 @@
 #include "optree.h"
 
 extern RangeTblEntry *pgt_placeholder(int number, bool of_child);
-extern int	pgt_placeholder_number(const RangeTblEntry *rte, bool of_child); /* 0: not one */
+extern int pgt_placeholder_number(const RangeTblEntry *rte, bool of_child); /* 0: not one */
 
 /* Calls visit for each Var of a child (its ordinal given), at any depth; it may change the Var. */
-typedef void (*PgtVisitVar) (Var *var, int ordinal, void *arg);
+typedef void (*PgtVisitVar)(Var *var, int ordinal, void *arg);
 extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
 
 /* Children under which some row of the first one must be looked at again: fills op->touches. */

@@ -28,16 +28,16 @@
 
 typedef struct SourceContext
 {
-	List	   *sources; /* of PgtViewSource */
+	List *sources; /* of PgtViewSource */
 } SourceContext;
 
 static PgtViewSource *
 source_of(SourceContext *cxt, Oid relid)
 {
-	ListCell   *lc;
+	ListCell *lc;
 	PgtViewSource *src;
 
-	foreach(lc, cxt->sources)
+	foreach (lc, cxt->sources)
 	{
 		src = lfirst(lc);
 		if (src->relid == relid)
@@ -53,16 +53,16 @@ source_of(SourceContext *cxt, Oid relid)
 static void
 sources_of_tree(SourceContext *cxt, PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (op->kind == PGT_OP_SCAN)
 	{
 		PgtViewSource *src = source_of(cxt, op->relid);
 
-		foreach(lc, op->attnums)
+		foreach (lc, op->attnums)
 			src->attnums = list_append_unique_int(src->attnums, lfirst_int(lc));
 	}
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 		sources_of_tree(cxt, lfirst(lc));
 }
 
@@ -71,9 +71,9 @@ static void
 sources_of_entry(SourceContext *cxt, Query *query, RangeTblEntry *rte)
 {
 	PgtViewSource *src = source_of(cxt, rte->relid);
-	Relation	rel = table_open(rte->relid, AccessShareLock);
-	Bitmapset  *read = pgt_rte_selected_cols(query, rte);
-	bool		all = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read);
+	Relation rel = table_open(rte->relid, AccessShareLock);
+	Bitmapset *read = pgt_rte_selected_cols(query, rte);
+	bool all = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, read);
 
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 	{
@@ -88,15 +88,15 @@ sources_of_entry(SourceContext *cxt, Query *query, RangeTblEntry *rte)
 static bool
 sources_walker(Node *node, SourceContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 	{
-		Query	   *query = (Query *) node;
+		Query *query = (Query *) node;
 
-		foreach(lc, query->rtable)
+		foreach (lc, query->rtable)
 		{
 			RangeTblEntry *rte = lfirst(lc);
 
@@ -112,17 +112,18 @@ sources_walker(Node *node, SourceContext *cxt)
 static int
 compare_sources(const ListCell *a, const ListCell *b)
 {
-	Oid			x = ((PgtViewSource *) lfirst(a))->relid;
-	Oid			y = ((PgtViewSource *) lfirst(b))->relid;
+	Oid x = ((PgtViewSource *) lfirst(a))->relid;
+	Oid y = ((PgtViewSource *) lfirst(b))->relid;
 
-	return x < y ? -1 : x > y ? 1 : 0;
+	return x < y ? -1 : x > y ? 1
+							  : 0;
 }
 
 static int
 first_live_column(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	int			result = 1;
+	Relation rel = table_open(relid, AccessShareLock);
+	int result = 1;
 
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 		if (!TupleDescAttr(RelationGetDescr(rel), i)->attisdropped)
@@ -143,12 +144,12 @@ compare_ints(const ListCell *a, const ListCell *b)
 static void
 set_sources(PgtView *view, SourceContext *cxt)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	list_sort(cxt->sources, compare_sources);
 	view->nsources = list_length(cxt->sources);
 	view->sources = palloc0(sizeof(PgtViewSource) * Max(view->nsources, 1));
-	foreach(lc, cxt->sources)
+	foreach (lc, cxt->sources)
 	{
 		PgtViewSource *src = &view->sources[foreach_current_index(lc)];
 		PgtStreamTable *st;
@@ -167,7 +168,7 @@ set_sources(PgtView *view, SourceContext *cxt)
 static void
 number_sources(PgtView *view, PgtOp *op)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (op->kind == PGT_OP_SCAN)
 	{
@@ -181,7 +182,7 @@ number_sources(PgtView *view, PgtOp *op)
 		op->source = view->nsources;
 		op->sources = bms_make_singleton(op->source);
 	}
-	foreach(lc, op->children)
+	foreach (lc, op->children)
 	{
 		number_sources(view, lfirst(lc));
 		op->sources = bms_union(op->sources, ((PgtOp *) lfirst(lc))->sources);
@@ -199,10 +200,10 @@ store_of(PgtView *view)
 static List *
 column_names(Query *query)
 {
-	List	   *names = NIL;
-	ListCell   *lc;
+	List *names = NIL;
+	ListCell *lc;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 		if (!((TargetEntry *) lfirst(lc))->resjunk)
 			names = lappend(names, ((TargetEntry *) lfirst(lc))->resname);
 	return names;
@@ -211,14 +212,14 @@ column_names(Query *query)
 static PgtCol *
 query_columns(Query *query)
 {
-	PgtCol	   *cols = palloc0(sizeof(PgtCol) * list_length(query->targetList));
-	ListCell   *lc;
-	int			n = 0;
+	PgtCol *cols = palloc0(sizeof(PgtCol) * list_length(query->targetList));
+	ListCell *lc;
+	int n = 0;
 
-	foreach(lc, query->targetList)
+	foreach (lc, query->targetList)
 	{
 		TargetEntry *tle = lfirst(lc);
-		Node	   *e = (Node *) tle->expr;
+		Node *e = (Node *) tle->expr;
 
 		if (!tle->resjunk)
 			cols[n++] = (PgtCol){exprType(e), exprTypmod(e), exprCollation(e), false};
@@ -233,7 +234,7 @@ set_columns(PgtView *view, PgtStore *store)
 	view->columns = palloc0(sizeof(PgtViewColumn) * store->ncols);
 	for (int i = 0; i < store->ncols; i++)
 		view->columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
-			i >= store->nvisible};
+										   i >= store->nvisible};
 }
 
 /* "SELECT c1.. " of the canonical query, by its own column names. */
@@ -251,10 +252,10 @@ query_rows(PgtView *view, PgtStore *store)
 static void
 note_clock(PgtView *view, PgtOp *root)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	view->crossing_sql = pgt_clock_crossing(root);
-	foreach(lc, pgt_clock_missing_indexes(root))
+	foreach (lc, pgt_clock_missing_indexes(root))
 		view->notices = lappend(view->notices,
 								psprintf("rows that pass a moment in time are found by scanning the table; an index makes that cheap: %s",
 										 (char *) lfirst(lc)));
@@ -292,12 +293,12 @@ compile_plain(PgtView *view, Query *query)
 PgtView *
 pgt_view_compile(const char *text)
 {
-	PgtView    *view = palloc0(sizeof(PgtView));
+	PgtView *view = palloc0(sizeof(PgtView));
 	PgtFindings found = {NULL};
-	Query	   *query = pgt_analyze_text(text);
-	Query	   *clocked;
-	PgtOp	   *root = NULL;
-	int			level;
+	Query *query = pgt_analyze_text(text);
+	Query *clocked;
+	PgtOp *root = NULL;
+	int level;
 
 	pgt_rules_apply(query, &found);
 	pgt_canonicalise(query, &found);
@@ -338,8 +339,8 @@ make_program(const char *strategy, List *steps)
 static PgtProgram *
 bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
-	PgtFrom		d = pgt_delta(cxt, store->root);
-	List	   *apply = pgt_apply_bag(store, target, pgt_select_of(pgt_net(store->root->cols, store->nvisible, d)));
+	PgtFrom d = pgt_delta(cxt, store->root);
+	List *apply = pgt_apply_bag(store, target, pgt_select_of(pgt_net(store->root->cols, store->nvisible, d)));
 
 	return make_program("bag", list_concat(cxt->steps, apply));
 }
@@ -348,10 +349,10 @@ bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 static PgtProgram *
 groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
-	PgtOp	   *agg = store->agg;
-	PgtOp	   *child = pgt_op_child(agg, 1);
-	char	   *keys = NULL;
-	char	   *rows;
+	PgtOp *agg = store->agg;
+	PgtOp *child = pgt_op_child(agg, 1);
+	char *keys = NULL;
+	char *rows;
 
 	if (agg->nkeys > 0)
 		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), pgt_delta(cxt, child)));
@@ -367,10 +368,10 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 PgtProgram *
 pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *changed)
 {
-	PgtStore   *store = store_of(view);
+	PgtStore *store = store_of(view);
 	PgtDeltaCtx cxt = {changed};
 	PgtProgram *program;
-	int			level;
+	int level;
 
 	if (view->full_reason != NULL)
 		elog(ERROR, "no delta program for a query that is not incremental: %s", view->full_reason);
@@ -408,7 +409,7 @@ bag_difference(PgtView *view, PgtStore *store, const PgtTarget *target)
 static PgtStore *
 without_constraints(const PgtStore *store)
 {
-	PgtStore   *copy = palloc(sizeof(PgtStore));
+	PgtStore *copy = palloc(sizeof(PgtStore));
 
 	*copy = *store;
 	copy->rowkey = NIL;
@@ -424,9 +425,9 @@ without_constraints(const PgtStore *store)
 PgtProgram *
 pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 {
-	PgtStore   *store = store_of(view);
-	int			level = pgt_path_push();
-	List	   *steps;
+	PgtStore *store = store_of(view);
+	int level = pgt_path_push();
+	List *steps;
 
 	if (store->kind == PGT_STORE_BAG)
 		steps = pgt_apply_bag(without_constraints(store), target, bag_difference(view, store, target));
@@ -440,7 +441,7 @@ pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 PgtProgram *
 pgt_view_load_program(PgtView *view, const PgtTarget *target)
 {
-	PgtStore   *store = store_of(view);
+	PgtStore *store = store_of(view);
 
 	return make_program("load", list_make1(pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 													psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", target->st,
@@ -459,7 +460,7 @@ pgt_view_crossing_program(PgtView *view)
 char *
 pgt_view_verify_sql(PgtView *view, const PgtTarget *target)
 {
-	PgtStore   *store = store_of(view);
+	PgtStore *store = store_of(view);
 	StringInfoData st;
 	StringInfoData keys;
 

@@ -13,40 +13,40 @@
 /* One distinct relation that the query reads, views and CTEs expanded. */
 typedef struct PgtViewSource
 {
-	Oid			relid;
-	bool		is_stream_table; /* another ST: its delta comes from the ST buffer */
-	int64		pgt_id;			 /* of that ST, else 0 */
-	List	   *attnums;		 /* of int, ascending: columns the query uses (at least one: the first live one if none) */
+	Oid relid;
+	bool is_stream_table; /* another ST: its delta comes from the ST buffer */
+	int64 pgt_id;         /* of that ST, else 0 */
+	List *attnums;        /* of int, ascending: columns the query uses (at least one: the first live one if none) */
 } PgtViewSource;
 
 typedef struct PgtViewColumn
 {
-	char	   *name;
-	Oid			type;
-	int32		typmod;
-	Oid			collation;
-	bool		hidden; /* __pgt_*: stands after all visible ones */
+	char *name;
+	Oid type;
+	int32 typmod;
+	Oid collation;
+	bool hidden; /* __pgt_*: stands after all visible ones */
 } PgtViewColumn;
 
 typedef struct PgtView
 {
-	char	   *query;		  /* canonical text: deparsed, every name qualified, tie-breaks added; what oracles compare with */
-	char	   *load_query;	  /* SELECT of all storage columns, hidden ones included, in storage order */
-	int			nsources;
-	PgtViewSource *sources;	  /* ordered by relid */
-	int			ncolumns;
-	PgtViewColumn *columns;	  /* storage order */
-	List	   *indexes;	  /* of char *: CREATE INDEX statements to run after the first load; %s: the qualified ST name, %%: a percent sign */
-	bool		keyed;		  /* rows have a unique key among the storage columns */
-	char	   *full_reason;  /* why it cannot be maintained incrementally, NULL if it can */
-	char	   *full_hint;
-	bool		time_dependent; /* not incremental, and the result can change although no source does (now() and the like) */
-	bool		clocked;	  /* uses clock functions: statements take parameters (program.h) */
-	char	   *clock_query;  /* query, at the clock $2; the same text when there is no clock in it */
-	char	   *crossing_sql; /* SELECT of one timestamptz: after $2, time alone changes the result not before; NULL: never; NULL text: not known */
-	List	   *notices;	  /* of char *: canonicalisations to tell the user at creation */
-	List	   *functions;	  /* of Oid: every function the query can call, operators' and casts' included */
-	void	   *tree;		  /* operator tree (optree.h), private to the compiler */
+	char *query;      /* canonical text: deparsed, every name qualified, tie-breaks added; what oracles compare with */
+	char *load_query; /* SELECT of all storage columns, hidden ones included, in storage order */
+	int nsources;
+	PgtViewSource *sources; /* ordered by relid */
+	int ncolumns;
+	PgtViewColumn *columns; /* storage order */
+	List *indexes;          /* of char *: CREATE INDEX statements to run after the first load; %s: the qualified ST name, %%: a percent sign */
+	bool keyed;             /* rows have a unique key among the storage columns */
+	char *full_reason;      /* why it cannot be maintained incrementally, NULL if it can */
+	char *full_hint;
+	bool time_dependent; /* not incremental, and the result can change although no source does (now() and the like) */
+	bool clocked;        /* uses clock functions: statements take parameters (program.h) */
+	char *clock_query;   /* query, at the clock $2; the same text when there is no clock in it */
+	char *crossing_sql;  /* SELECT of one timestamptz: after $2, time alone changes the result not before; NULL: never; NULL text: not known */
+	List *notices;       /* of char *: canonicalisations to tell the user at creation */
+	List *functions;     /* of Oid: every function the query can call, operators' and casts' included */
+	void *tree;          /* operator tree (optree.h), private to the compiler */
 } PgtView;
 
 /*
@@ -60,7 +60,7 @@ extern PgtView *pgt_view_compile(const char *query);
 typedef struct PgtTarget
 {
 	const char *st;
-	Oid			relid;
+	Oid relid;
 } PgtTarget;
 
 /* Maintain the ST for changes in exactly these sources (bit i: sources[i] has rows in __pgt_src<i>; bit nsources: the clock).  View must be incremental. */

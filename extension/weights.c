@@ -16,9 +16,9 @@
 static bool
 any_redo(PgtStore *store)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 		if (((PgtState *) lfirst(lc))->redo != NULL)
 			return true;
 	return false;
@@ -27,9 +27,9 @@ any_redo(PgtStore *store)
 static bool
 any_extremum(PgtStore *store)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 		if (((PgtState *) lfirst(lc))->removed != NULL)
 			return true;
 	return false;
@@ -40,12 +40,12 @@ static char *
 extrema_over(PgtStore *store, const char *sign, char name)
 {
 	StringInfoData s;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&s);
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 		const char *filter = "";
 
 		if (state->window == NULL)
@@ -62,7 +62,7 @@ extrema_over(PgtStore *store, const char *sign, char name)
 static char *
 window_of_keys(PgtStore *store)
 {
-	int			nkeys = store->agg->nkeys;
+	int nkeys = store->agg->nkeys;
 
 	return psprintf("WINDOW p AS (%s%s)", nkeys > 0 ? "PARTITION BY " : "", pgt_key_list("a1", nkeys));
 }
@@ -71,17 +71,17 @@ static char *
 grouped_changes(PgtStore *store, const char *delta)
 {
 	StringInfoData s;
-	ListCell   *lc;
-	int			nkeys = store->agg->nkeys;
+	ListCell *lc;
+	int nkeys = store->agg->nkeys;
 	const char *from = delta;
 
 	initStringInfo(&s);
 	if (any_extremum(store))
 		from = psprintf("(SELECT a1.*%s%s FROM %s a1 %s)", extrema_over(store, "a1.w > 0", 'b'), extrema_over(store, "a1.w < 0", 'g'),
 						delta, window_of_keys(store));
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 
 		appendStringInfo(&s, "%s%s AS d%d", s.len > 0 ? ", " : "", state->delta, state->number);
 		if (state->removed != NULL)
@@ -104,8 +104,8 @@ with_old(PgtStore *store, const char *text)
 	{
 		if (p[0] == '%' && isdigit((unsigned char) p[1]))
 		{
-			char	   *end;
-			PgtState   *state = list_nth(store->states->list, strtol(p + 1, &end, 10) - 1);
+			char *end;
+			PgtState *state = list_nth(store->states->list, strtol(p + 1, &end, 10) - 1);
 
 			appendStringInfo(&s, "m.o%d", state->column);
 			p = end - 1;
@@ -123,17 +123,16 @@ with_old(PgtStore *store, const char *text)
 static char *
 merged(PgtStore *store, const PgtTarget *target, const char *groups)
 {
-	char	   *sql = psprintf("SELECT k.*, s.* FROM %s k LEFT JOIN %s ON true", groups, pgt_stored_rows(store, target, "k"));
+	char *sql = psprintf("SELECT k.*, s.* FROM %s k LEFT JOIN %s ON true", groups, pgt_stored_rows(store, target, "k"));
 	StringInfoData redo;
-	ListCell   *lc;
+	ListCell *lc;
 
 	initStringInfo(&redo);
-	foreach(lc, store->states->list)
+	foreach (lc, store->states->list)
 	{
-		PgtState   *state = lfirst(lc);
+		PgtState *state = lfirst(lc);
 
-		sql = psprintf(state->number == store->states->rows ? "SELECT m.*, pgtrickle._expect_count(%s) AS n%d FROM (%s) m" :
-					   "SELECT m.*, %s AS n%d FROM (%s) m", with_old(store, state->merge), state->number, sql);
+		sql = psprintf(state->number == store->states->rows ? "SELECT m.*, pgtrickle._expect_count(%s) AS n%d FROM (%s) m" : "SELECT m.*, %s AS n%d FROM (%s) m", with_old(store, state->merge), state->number, sql);
 		if (state->redo != NULL)
 			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(store, state->redo));
 	}
@@ -147,15 +146,14 @@ merged(PgtStore *store, const PgtTarget *target, const char *groups)
 static char *
 recomputed(PgtStore *store, PgtDeltaCtx *cxt, const char *m)
 {
-	PgtOp	   *agg = store->agg;
-	PgtOp	   *child = pgt_op_child(agg, 1);
-	char	   *rows;
+	PgtOp *agg = store->agg;
+	PgtOp *child = pgt_op_child(agg, 1);
+	char *rows;
 
 	if (agg->nkeys == 0)
 		rows = psprintf("(SELECT * FROM (%s) p WHERE (SELECT pg_catalog.count(*) FROM %s m WHERE m.redo) > 0)", pgt_post(child), m);
 	else
-		rows = pgt_post_of_keys(child, agg->nkeys, pgt_enr(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo",
-																			  pgt_columns("m", agg->nkeys, 0), m)));
+		rows = pgt_post_of_keys(child, agg->nkeys, pgt_enr(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo", pgt_columns("m", agg->nkeys, 0), m)));
 	if (any_extremum(store))
 		rows = psprintf("(SELECT a1.*%s FROM %s a1 %s)", extrema_over(store, NULL, 'x'), rows, window_of_keys(store));
 	return pgt_enr(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store, true)));
@@ -177,7 +175,7 @@ static char *
 merged_groups(PgtStore *store, const char *m)
 {
 	StringInfoData s;
-	PgtOp	   *agg = store->agg;
+	PgtOp *agg = store->agg;
 
 	initStringInfo(&s);
 	appendStringInfo(&s, "SELECT m.tid%s%s", list_of("m.o", store->ncols), list_of("m.n", list_length(store->states->list)));
@@ -195,7 +193,7 @@ static char *
 recomputed_groups(PgtStore *store, const char *m, const char *r)
 {
 	StringInfoData on;
-	PgtOp	   *agg = store->agg;
+	PgtOp *agg = store->agg;
 
 	initStringInfo(&on);
 	for (int k = 1; k <= agg->nkeys; k++)
@@ -212,10 +210,10 @@ recomputed_groups(PgtStore *store, const char *m, const char *r)
 static char *
 changes(PgtStore *store, const char *m, const char *r)
 {
-	PgtOp	   *root = store->root;
-	char	   *olds = list_of("a1.o", store->ncols) + 2;
-	char	   *live = merged_groups(store, m);
-	char	   *rows;
+	PgtOp *root = store->root;
+	char *olds = list_of("a1.o", store->ncols) + 2;
+	char *live = merged_groups(store, m);
+	char *rows;
 
 	if (r != NULL)
 		live = psprintf("%s UNION ALL %s", live, recomputed_groups(store, m, r));
@@ -231,10 +229,10 @@ PgtProgram *
 pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
 	PgtProgram *program = palloc(sizeof(PgtProgram));
-	PgtOp	   *child = pgt_op_child(store->agg, 1);
-	char	   *g;
-	char	   *m;
-	char	   *r = NULL;
+	PgtOp *child = pgt_op_child(store->agg, 1);
+	char *g;
+	char *m;
+	char *r = NULL;
 
 	/* sums net by themselves; an extremum must not see a value that came and went */
 	g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));

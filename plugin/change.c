@@ -24,15 +24,15 @@
 typedef struct Tuples
 {
 	ReorderBufferChangeType action;
-	HeapTuple	oldtup;
-	HeapTuple	newtup;
+	HeapTuple oldtup;
+	HeapTuple newtup;
 } Tuples;
 
 static inline bool
 on_disk(const PgtColumn *col, const TupleTableSlot *slot)
 {
 	return col->typlen == -1 && !slot->tts_isnull[col->att] &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(slot->tts_values[col->att]));
+		   VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(slot->tts_values[col->att]));
 }
 
 /* Does the row hold a value that stayed on disk?  Only an UPDATE can, and there the old row has it. */
@@ -57,7 +57,7 @@ load(TupleTableSlot *slot, HeapTuple tup, int natts)
 static void
 send_slot(PgtSession *s, PgtTarget *t, char op, TupleTableSlot *slot, const PgtMask *mask, const bool *changed)
 {
-	PgtRow		row = {.op = op, .values = slot->tts_values, .nulls = slot->tts_isnull, .mask = mask, .changed = changed};
+	PgtRow row = {.op = op, .values = slot->tts_values, .nulls = slot->tts_isnull, .mask = mask, .changed = changed};
 
 	pgt_send_row(s, t, &row);
 }
@@ -89,7 +89,7 @@ static const char *const identity_reason = "replica identity does not give the o
 static void
 delete_row(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 {
-	PgtRow		nothing = {.op = PGT_OP_MINUS};
+	PgtRow nothing = {.op = PGT_OP_MINUS};
 
 	if (t->ncols == 0)
 		pgt_send_row(s, t, &nothing);
@@ -118,14 +118,14 @@ mark(PgtMask *mask, int bit)
 static bool
 compare_rows(PgtTarget *t, TupleTableSlot *old, TupleTableSlot *new, bool external, PgtMask *mask)
 {
-	bool		differ = false;
-	bool	   *changed = t->changed;
+	bool differ = false;
+	bool *changed = t->changed;
 
 	for (const PgtColumn *col = t->cols, *end = col + t->ncols; col < end; col++, changed++)
 	{
-		int			a = col->att;
-		Datum		v = old->tts_values[a];
-		Datum		w = new->tts_values[a];
+		int a = col->att;
+		Datum v = old->tts_values[a];
+		Datum w = new->tts_values[a];
 
 		*changed = false;
 		if (unlikely(external) && on_disk(col, new))
@@ -147,10 +147,10 @@ compare_rows(PgtTarget *t, TupleTableSlot *old, TupleTableSlot *new, bool extern
 static void
 update_row(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 {
-	PgtMask		mask = {.natts = t->root->natts};
+	PgtMask mask = {.natts = t->root->natts};
 
 	if (t->ncols == 0 || (tuples->oldtup == NULL && t->all_key && !e->full_identity && tuples->newtup != NULL))
-		return;					/* without an old tuple the key has not changed */
+		return; /* without an old tuple the key has not changed */
 	if (tuples->oldtup == NULL || tuples->newtup == NULL || !identity_suffices(e, t))
 	{
 		pgt_send_unknown(s, t, identity_reason);
@@ -214,7 +214,7 @@ release_after_error(PgtSession *s)
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(s->owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
-	ResourceOwnerDelete(s->owner);	/* 17 allows no second use */
+	ResourceOwnerDelete(s->owner); /* 17 allows no second use */
 	s->owner = NULL;
 }
 
@@ -225,7 +225,7 @@ release_after_error(PgtSession *s)
 static bool
 must_rethrow(const PgtSession *s, int sqlerrcode)
 {
-	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+	int category = ERRCODE_TO_CATEGORY(sqlerrcode);
 
 	return s->writing || category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
 }
@@ -236,8 +236,8 @@ try_describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	int			encoding = pg_get_client_encoding();
-	char	   *volatile reason = NULL;
+	int encoding = pg_get_client_encoding();
+	char *volatile reason = NULL;
 
 	if (t->has_send)
 		enter_type_code(s);
@@ -247,7 +247,7 @@ try_describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		leave_type_code(owner, encoding);
 		MemoryContextSwitchTo(context);
@@ -268,16 +268,15 @@ try_describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 void
 pgt_change(PgtSession *s, PgtEntry *e, ReorderBufferChange *change)
 {
-	Tuples		tuples = {
+	Tuples tuples = {
 		.action = change->action,
 		.oldtup = PGT_CHANGE_TUPLE(change->data.tp.oldtuple),
-		.newtup = PGT_CHANGE_TUPLE(change->data.tp.newtuple)
-	};
+		.newtup = PGT_CHANGE_TUPLE(change->data.tp.newtuple)};
 
 	for (int i = 0; i < e->ntargets; i++)
 	{
-		PgtTarget  *t = &e->targets[i];
-		char	   *reason = try_describe(s, e, t, &tuples);
+		PgtTarget *t = &e->targets[i];
+		char *reason = try_describe(s, e, t, &tuples);
 
 		if (reason != NULL)
 			pgt_send_unknown(s, t, psprintf("captured columns could not be sent: %s", reason));

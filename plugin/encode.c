@@ -14,7 +14,7 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
-#define FIXED_COLUMN 12			/* length word and at most eight bytes */
+#define FIXED_COLUMN 12 /* length word and at most eight bytes */
 
 static inline unsigned char *
 put16(unsigned char *p, uint16 v)
@@ -78,7 +78,7 @@ put_varlena(PgtFrame *f, unsigned char *p, Datum value, Size rest)
 static unsigned char *
 put_sent(PgtFrame *f, unsigned char *p, PgtColumn *col, Datum value, Size rest)
 {
-	bytea	   *b = SendFunctionCall(&col->send, value);
+	bytea *b = SendFunctionCall(&col->send, value);
 
 	return put_bytes(f, p, VARDATA(b), VARSIZE(b) - VARHDRSZ, rest);
 }
@@ -92,11 +92,11 @@ put_numeric(PgtFrame *f, unsigned char *p, PgtColumn *col, Datum value, Size res
 {
 	struct varlena *v = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
 	const char *d = VARDATA_ANY(v);
-	Size		size = VARSIZE_ANY_EXHDR(v);
-	bool		is_short;
-	uint16		head;
-	uint16		weight;
-	int			ndigits;
+	Size size = VARSIZE_ANY_EXHDR(v);
+	bool is_short;
+	uint16 head;
+	uint16 weight;
+	int ndigits;
 
 	memcpy(&head, d, 2);
 	if ((head & 0xC000) == 0xC000)
@@ -117,7 +117,7 @@ put_numeric(PgtFrame *f, unsigned char *p, PgtColumn *col, Datum value, Size res
 	p = put16(p, is_short ? ((head & 0x1F80) >> 7) : (head & 0x3FFF));
 	for (int i = 0; i < ndigits; i++, d += 2)
 	{
-		uint16		digit;
+		uint16 digit;
 
 		memcpy(&digit, d, 2);
 		p = put16(p, digit);
@@ -129,7 +129,7 @@ put_numeric(PgtFrame *f, unsigned char *p, PgtColumn *col, Datum value, Size res
 static unsigned char *
 put_datum(PgtFrame *f, unsigned char *p, const PgtColumn *col, Datum value, Size rest)
 {
-	char		bytes[sizeof(Datum)];
+	char bytes[sizeof(Datum)];
 
 	if (!col->typbyval)
 		return put_bytes(f, p, DatumGetCString(value), strlen(DatumGetCString(value)), rest);
@@ -195,9 +195,9 @@ put_column(PgtFrame *f, PgtColumn *col, Datum value, unsigned char *p, Size rest
 static unsigned char *
 put_columns(PgtSession *s, PgtTarget *t, const PgtRow *row, unsigned char *p)
 {
-	PgtFrame   *f = &s->frame;
-	Size		rest = (Size) t->ncols * FIXED_COLUMN;
-	size_t	   *offset = s->offsets;
+	PgtFrame *f = &s->frame;
+	Size rest = (Size) t->ncols * FIXED_COLUMN;
+	size_t *offset = s->offsets;
 
 	for (PgtColumn *col = t->cols, *end = col + t->ncols; col < end; col++)
 	{
@@ -216,15 +216,15 @@ put_columns(PgtSession *s, PgtTarget *t, const PgtRow *row, unsigned char *p)
 static unsigned char *
 put_changed_columns(PgtSession *s, PgtTarget *t, const PgtRow *row, unsigned char *p)
 {
-	PgtFrame   *f = &s->frame;
+	PgtFrame *f = &s->frame;
 	const size_t *offset = s->offsets;
-	int			n = t->ncols;
+	int n = t->ncols;
 
 	f->len = p - f->buf;
 	p = pgt_frame_room(f, offset[n] - offset[0] + (Size) n * FIXED_COLUMN);
 	for (int i = 0, j; i < n; i = j)
 	{
-		PgtColumn  *col = &t->cols[i];
+		PgtColumn *col = &t->cols[i];
 
 		for (j = i; j < n && !row->changed[j]; j++)
 			;
@@ -232,7 +232,7 @@ put_changed_columns(PgtSession *s, PgtTarget *t, const PgtRow *row, unsigned cha
 		p += offset[j] - offset[i];
 		if (j == i)
 		{
-			Size		rest = offset[n] - offset[i + 1] + (Size) (n - i) * FIXED_COLUMN;
+			Size rest = offset[n] - offset[i + 1] + (Size) (n - i) * FIXED_COLUMN;
 
 			j = i + 1;
 			if (row->nulls[col->att])
@@ -251,16 +251,16 @@ need_offsets(PgtSession *s, int n)
 	if (s->max_offsets > n)
 		return;
 	s->offsets = s->offsets == NULL ? MemoryContextAlloc(s->ctx->context, sizeof(size_t) * (n + 1))
-		: repalloc(s->offsets, sizeof(size_t) * (n + 1));
+									: repalloc(s->offsets, sizeof(size_t) * (n + 1));
 	s->max_offsets = n + 1;
 }
 
 void
 pgt_encode_row(PgtSession *s, PgtTarget *t, const PgtRow *row)
 {
-	PgtFrame   *f = &s->frame;
-	Size		head = 2 + 12 + 5 + 12;
-	bool		old_row;
+	PgtFrame *f = &s->frame;
+	Size head = 2 + 12 + 5 + 12;
+	bool old_row;
 	unsigned char *p;
 
 	if (row->mask != NULL && row->mask->bits != NULL)
@@ -282,7 +282,7 @@ pgt_encode_row(PgtSession *s, PgtTarget *t, const PgtRow *row)
 static bool
 varlena_differ(struct varlena *a, struct varlena *b)
 {
-	Size		n;
+	Size n;
 
 	if (VARATT_IS_EXTERNAL(a) || VARATT_IS_EXTERNAL(b) || VARATT_IS_COMPRESSED(a) || VARATT_IS_COMPRESSED(b))
 	{

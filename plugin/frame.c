@@ -10,8 +10,8 @@
 #include <lz4.h>
 #include <string.h>
 
-#define DATA_HEADER (PGT_MSG_HEADER + 12)	/* relid, gen, nrows */
-#define KEEP_CAPACITY (4u * PGT_FRAME_TARGET)	/* buffers grown beyond this by a large row are given back */
+#define DATA_HEADER (PGT_MSG_HEADER + 12)     /* relid, gen, nrows */
+#define KEEP_CAPACITY (4u * PGT_FRAME_TARGET) /* buffers grown beyond this by a large row are given back */
 
 void
 pgt_frame_init(PgtFrame *f, uint16_t node, bool lz4, PgtRealloc realloc_fn, void *owner)
@@ -29,7 +29,7 @@ pgt_frame_init(PgtFrame *f, uint16_t node, bool lz4, PgtRealloc realloc_fn, void
 void
 pgt_frame_grow(PgtFrame *f, size_t more)
 {
-	size_t		cap = f->cap + f->cap / 2;
+	size_t cap = f->cap + f->cap / 2;
 
 	if (cap < f->len + more)
 		cap = f->len + more;
@@ -122,7 +122,7 @@ pgt_frame_barrier(PgtFrame *f, uint64_t end_lsn, bool sync)
 void
 pgt_frame_quarantine(PgtFrame *f, uint32_t relid, uint32_t gen, const char *reason)
 {
-	size_t		n = strlen(reason) + 1;
+	size_t n = strlen(reason) + 1;
 	unsigned char *p = add_message(f, PGT_MSG_QUARANTINE, 8 + n);
 
 	pgt_put32(p, relid);
@@ -167,8 +167,8 @@ pgt_frame_row_abort(PgtFrame *f)
 static size_t
 compress_payload(PgtFrame *f, size_t raw)
 {
-	size_t		bound = PGT_FRAME_HEADER + raw;
-	int			n;
+	size_t bound = PGT_FRAME_HEADER + raw;
+	int n;
 
 	if (raw > LZ4_MAX_INPUT_SIZE)
 		return 0;
@@ -196,8 +196,8 @@ fill_header(unsigned char *p, uint16_t node, unsigned char flags, size_t raw)
 size_t
 pgt_frame_finish(PgtFrame *f, const unsigned char **out)
 {
-	size_t		raw;
-	size_t		n = 0;
+	size_t raw;
+	size_t n = 0;
 
 	close_data(f);
 	raw = f->len - PGT_FRAME_HEADER;

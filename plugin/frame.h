@@ -12,24 +12,24 @@
 
 #include "plugin/wire.h"
 
-typedef void *(*PgtRealloc) (void *owner, void *old, size_t size);
+typedef void *(*PgtRealloc)(void *owner, void *old, size_t size);
 
 typedef struct PgtFrame
 {
-	unsigned char *buf;			/* header and payload; [0, len) is used */
-	size_t		len;
-	size_t		cap;
-	size_t		data_start;		/* offset of the open data message, 0: none is open */
-	size_t		row_start;		/* where the unfinished row begins */
-	uint32_t	relid;			/* of the open data message */
-	uint32_t	gen;
-	uint32_t	nrows;
-	uint16_t	node;
-	bool		lz4;
-	unsigned char *zbuf;		/* compressed copy */
-	size_t		zcap;
-	PgtRealloc	realloc_fn;
-	void	   *owner;
+	unsigned char *buf; /* header and payload; [0, len) is used */
+	size_t len;
+	size_t cap;
+	size_t data_start; /* offset of the open data message, 0: none is open */
+	size_t row_start;  /* where the unfinished row begins */
+	uint32_t relid;    /* of the open data message */
+	uint32_t gen;
+	uint32_t nrows;
+	uint16_t node;
+	bool lz4;
+	unsigned char *zbuf; /* compressed copy */
+	size_t zcap;
+	PgtRealloc realloc_fn;
+	void *owner;
 } PgtFrame;
 
 extern void pgt_frame_init(PgtFrame *f, uint16_t node, bool lz4, PgtRealloc realloc_fn, void *owner);
@@ -65,4 +65,4 @@ pgt_frame_room(PgtFrame *f, size_t n)
 	return f->buf + f->len;
 }
 
-#endif							/* PGT_FRAME_H */
+#endif /* PGT_FRAME_H */

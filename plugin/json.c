@@ -82,7 +82,7 @@ pgt_json_relation(PgtSession *s, PgtRoot *root)
 static void
 add_value(StringInfo line, const PgtColumn *col, Datum value)
 {
-	char	   *text;
+	char *text;
 
 	if (col->typid == BOOLOID)
 	{
@@ -116,7 +116,7 @@ add_columns(StringInfo line, PgtTarget *t, const PgtRow *row)
 	appendStringInfoString(line, ",\"columns\":{");
 	for (int i = 0; i < t->ncols; i++)
 	{
-		PgtColumn  *col = &t->cols[i];
+		PgtColumn *col = &t->cols[i];
 
 		if (i > 0)
 			appendStringInfoChar(line, ',');
@@ -159,7 +159,7 @@ void
 pgt_json_row(PgtSession *s, PgtTarget *t, const PgtRow *row)
 {
 	StringInfoData line;
-	int			nest = NewGUCNestLevel();
+	int nest = NewGUCNestLevel();
 
 	set_config_option("DateStyle", "ISO, MDY", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	set_config_option("IntervalStyle", "postgres", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

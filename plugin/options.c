@@ -13,16 +13,16 @@ typedef enum OptionKind
 {
 	KIND_INT,
 	KIND_BOOL,
-	KIND_CHOICE					/* index into choices */
+	KIND_CHOICE /* index into choices */
 } OptionKind;
 
 typedef struct OptionDef
 {
 	const char *name;
-	OptionKind	kind;
-	size_t		offset;
-	int			min;
-	int			max;
+	OptionKind kind;
+	size_t offset;
+	int min;
+	int max;
 	const char *choices[3];
 	const char *allowed;
 } OptionDef;
@@ -44,7 +44,7 @@ pgt_options_init(PgtOptions *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->protocol_version = 1;
-	o->linger = 5;				/* tests/bench/plugin_linger.sh: less than half the CPU at 1,000 tx/s */
+	o->linger = 5; /* tests/bench/plugin_linger.sh: less than half the CPU at 1,000 tx/s */
 }
 
 static int
@@ -60,8 +60,8 @@ find_option(const char *name)
 static bool
 parse_int(const char *s, int min, int max, int *result)
 {
-	int			v = 0;
-	size_t		n = strlen(s);
+	int v = 0;
+	size_t n = strlen(s);
 
 	if (n == 0 || n > 9)
 		return false;
@@ -106,8 +106,8 @@ parse_choice(const OptionDef *def, const char *s, int *result)
 static bool
 store_value(PgtOptions *o, const OptionDef *def, const char *value)
 {
-	char	   *field = (char *) o + def->offset;
-	int			choice;
+	char *field = (char *) o + def->offset;
+	int choice;
 
 	switch (def->kind)
 	{
@@ -130,7 +130,7 @@ store_value(PgtOptions *o, const OptionDef *def, const char *value)
 PgtOptionResult
 pgt_options_set(PgtOptions *o, const char *name, const char *value)
 {
-	int			i = find_option(name);
+	int i = find_option(name);
 
 	if (i < 0)
 		return PGT_OPTION_UNKNOWN;
@@ -147,7 +147,7 @@ pgt_options_set(PgtOptions *o, const char *name, const char *value)
 const char *
 pgt_options_allowed(const char *name)
 {
-	int			i = find_option(name);
+	int i = find_option(name);
 
 	return i < 0 ? NULL : options[i].allowed;
 }

@@ -15,14 +15,14 @@ typedef enum PgtFormat
 
 typedef struct PgtOptions
 {
-	int			protocol_version;
-	PgtFormat	format;
-	bool		lz4;
-	int			linger;			/* ms to wait after a commit when caught up */
-	int			node;			/* node id stamped into frames */
-	bool		include_xid;	/* json only */
-	bool		include_lsn;	/* json only */
-	uint32_t	seen;			/* bit per option already given */
+	int protocol_version;
+	PgtFormat format;
+	bool lz4;
+	int linger;       /* ms to wait after a commit when caught up */
+	int node;         /* node id stamped into frames */
+	bool include_xid; /* json only */
+	bool include_lsn; /* json only */
+	uint32_t seen;    /* bit per option already given */
 } PgtOptions;
 
 typedef enum PgtOptionResult
@@ -30,8 +30,8 @@ typedef enum PgtOptionResult
 	PGT_OPTION_OK,
 	PGT_OPTION_UNKNOWN,
 	PGT_OPTION_DUPLICATE,
-	PGT_OPTION_MISSING,			/* no value given */
-	PGT_OPTION_INVALID			/* not one of the allowed values */
+	PGT_OPTION_MISSING, /* no value given */
+	PGT_OPTION_INVALID  /* not one of the allowed values */
 } PgtOptionResult;
 
 extern void pgt_options_init(PgtOptions *o);
@@ -45,4 +45,4 @@ extern const char *pgt_options_allowed(const char *name);
 /* The names of all options, comma separated. */
 extern const char *pgt_options_names(void);
 
-#endif							/* PGT_OPTIONS_H */
+#endif /* PGT_OPTIONS_H */

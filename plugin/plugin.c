@@ -30,8 +30,8 @@
 #include "extension/compat.h"
 
 #define BARRIER_PREFIX "pgtrickle.barrier"
-#define QUIET_CHANGES 128		/* changes without output before we show a sign of life */
-#define NAP_SLICE 50			/* ms: interrupts are looked at this often */
+#define QUIET_CHANGES 128 /* changes without output before we show a sign of life */
+#define NAP_SLICE 50      /* ms: interrupts are looked at this often */
 
 PG_MODULE_MAGIC;
 
@@ -60,7 +60,7 @@ static void
 flush_frame(PgtSession *s, bool last)
 {
 	const unsigned char *data;
-	size_t		len = pgt_frame_finish(&s->frame, &data);
+	size_t len = pgt_frame_finish(&s->frame, &data);
 
 	s->offsets_of = NULL;
 	if (len > 0)
@@ -78,7 +78,7 @@ static uint64
 full_xid(TransactionId xid)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
-	uint32		epoch = EpochFromFullTransactionId(next);
+	uint32 epoch = EpochFromFullTransactionId(next);
 
 	if (xid > XidFromFullTransactionId(next))
 		epoch--;
@@ -89,7 +89,7 @@ full_xid(TransactionId xid)
 static void
 announce(PgtSession *s, PgtTarget *t)
 {
-	PgtRoot    *root = t->root;
+	PgtRoot *root = t->root;
 
 	if (!s->begun)
 	{
@@ -127,7 +127,7 @@ pgt_send_row(PgtSession *s, PgtTarget *t, const PgtRow *row)
 void
 pgt_send_truncate(PgtSession *s, PgtTarget *t)
 {
-	PgtRow		row = {.op = PGT_OP_TRUNCATE};
+	PgtRow row = {.op = PGT_OP_TRUNCATE};
 
 	if (t->root->truncate_call == s->truncate_no)
 		return;
@@ -139,10 +139,10 @@ pgt_send_truncate(PgtSession *s, PgtTarget *t)
 void
 pgt_send_unknown(PgtSession *s, PgtTarget *t, const char *reason)
 {
-	PgtRoot    *root = t->root;
-	PgtRow		row = {.op = PGT_OP_UNKNOWN};
-	char		clipped[sizeof(root->reason)];
-	int			len;
+	PgtRoot *root = t->root;
+	PgtRow row = {.op = PGT_OP_UNKNOWN};
+	char clipped[sizeof(root->reason)];
+	int len;
 
 	if (root->unknown_txn == s->txn_no)
 		return;
@@ -184,8 +184,8 @@ option_error(PgtOptionResult result, const char *name, const char *value)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 value == NULL
-					 ? errmsg("option \"%s\" of output plugin pgtrickle_output needs a value", name)
-					 : errmsg("invalid value for option \"%s\" of output plugin pgtrickle_output: \"%s\"", name, value),
+						 ? errmsg("option \"%s\" of output plugin pgtrickle_output needs a value", name)
+						 : errmsg("invalid value for option \"%s\" of output plugin pgtrickle_output: \"%s\"", name, value),
 					 errdetail("It must be %s.", pgt_options_allowed(name))));
 	}
 }
@@ -193,12 +193,12 @@ option_error(PgtOptionResult result, const char *name, const char *value)
 static void
 parse_options(PgtOptions *opt, List *given)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	pgt_options_init(opt);
-	foreach(lc, given)
+	foreach (lc, given)
 	{
-		DefElem    *def = lfirst_node(DefElem, lc);
+		DefElem *def = lfirst_node(DefElem, lc);
 		const char *value = def->arg == NULL ? NULL : strVal(def->arg);
 		PgtOptionResult result = pgt_options_set(opt, def->defname, value);
 
@@ -250,7 +250,7 @@ begin_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn)
 static void
 nap(PgtSession *s, TimestampTz commit_time, XLogRecPtr end_lsn)
 {
-	int			left = s->opt.linger;
+	int left = s->opt.linger;
 	TimestampTz gap = commit_time - s->last_commit;
 
 	s->last_commit = commit_time;
@@ -258,7 +258,7 @@ nap(PgtSession *s, TimestampTz commit_time, XLogRecPtr end_lsn)
 		return;
 	while (left > 0)
 	{
-		int			slice = Min(left, NAP_SLICE);
+		int slice = Min(left, NAP_SLICE);
 
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, slice, PG_WAIT_EXTENSION);
 		CHECK_FOR_INTERRUPTS();
@@ -303,7 +303,7 @@ change_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, Relation relation,
 {
 	PgtSession *s = ctx->output_plugin_private;
 	MemoryContext old = MemoryContextSwitchTo(s->change_context);
-	PgtEntry   *e = pgt_relation_get(relation);
+	PgtEntry *e = pgt_relation_get(relation);
 
 	if (e->ntargets > 0)
 		pgt_change(s, e, change);
@@ -322,7 +322,7 @@ truncate_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, int nrelations, 
 	s->truncate_no++;
 	for (int i = 0; i < nrelations; i++)
 	{
-		PgtEntry   *e = pgt_relation_get(relations[i]);
+		PgtEntry *e = pgt_relation_get(relations[i]);
 
 		for (int j = 0; j < e->ntargets; j++)
 			pgt_send_truncate(s, &e->targets[j]);
@@ -337,7 +337,7 @@ message_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr messag
 		   const char *prefix, Size message_size, const char *message)
 {
 	PgtSession *s = ctx->output_plugin_private;
-	bool		sync = message_size == 4 && memcmp(message, "sync", 4) == 0;
+	bool sync = message_size == 4 && memcmp(message, "sync", 4) == 0;
 	MemoryContext old;
 
 	if (transactional || strcmp(prefix, BARRIER_PREFIX) != 0)

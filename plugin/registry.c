@@ -36,31 +36,37 @@
 
 enum
 {
-	REG_RELID, REG_GEN, REG_ATTNUMS, REG_KINDS, REG_LAYOUT, REG_NATTS, REG_MASK, REG_INSERT_ONLY, REG_COLUMNS
+	REG_RELID,
+	REG_GEN,
+	REG_ATTNUMS,
+	REG_KINDS,
+	REG_LAYOUT,
+	REG_NATTS,
+	REG_MASK,
+	REG_INSERT_ONLY,
+	REG_COLUMNS
 };
 
 static const struct
 {
 	const char *name;
-	Oid			type;
-}			registry_columns[REG_COLUMNS] = {
-	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID},
-	{"layout", INT4OID}, {"natts", INT2OID}, {"mask", BOOLOID}, {"insert_only", BOOLOID}
-};
+	Oid type;
+} registry_columns[REG_COLUMNS] = {
+	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID}, {"layout", INT4OID}, {"natts", INT2OID}, {"mask", BOOLOID}, {"insert_only", BOOLOID}};
 
 /* Where the registry is; found again after an invalidation.  Nothing here points into memory that could go away. */
 static struct
 {
-	bool		resolved;
-	Oid			relid;			/* InvalidOid: there is none */
-	Oid			index;
-	AttrNumber	attnums[REG_COLUMNS];
-}			registry;
+	bool resolved;
+	Oid relid; /* InvalidOid: there is none */
+	Oid index;
+	AttrNumber attnums[REG_COLUMNS];
+} registry;
 
 bool
 pgt_registry_invalidate(Oid relid)
 {
-	bool		ours = !OidIsValid(relid) || relid == registry.relid;
+	bool ours = !OidIsValid(relid) || relid == registry.relid;
 
 	/* while there is none, any new table might be it */
 	if (ours || !OidIsValid(registry.relid))
@@ -72,11 +78,11 @@ pgt_registry_invalidate(Oid relid)
 static Oid
 file_of_today(Oid relid)
 {
-	Relation	pg_class = table_open(RelationRelationId, AccessShareLock);
+	Relation pg_class = table_open(RelationRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tup;
-	Oid			result;
+	HeapTuple tup;
+	Oid result;
 
 	ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(pg_class, ClassOidIndexId, true, GetNonHistoricCatalogSnapshot(RelationRelationId), 1, &key);
@@ -94,7 +100,7 @@ file_of_today(Oid relid)
 static Relation
 open_registry(Oid relid)
 {
-	Relation	rel;
+	Relation rel;
 
 	LockRelationOid(relid, AccessShareLock);
 	rel = OidIsValid(file_of_today(relid)) ? RelationIdGetRelation(relid) : NULL;
@@ -106,7 +112,7 @@ open_registry(Oid relid)
 static void
 close_registry(Relation rel)
 {
-	Oid			relid = RelationGetRelid(rel);
+	Oid relid = RelationGetRelid(rel);
 
 	RelationClose(rel);
 	UnlockRelationOid(relid, AccessShareLock);
@@ -116,7 +122,7 @@ close_registry(Relation rel)
 static bool
 check_shape(Relation rel)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 
 	if (rel->rd_rel->relkind != RELKIND_RELATION || !RelationIsUsedAsCatalogTable(rel))
 		return false;
@@ -141,8 +147,8 @@ check_shape(Relation rel)
 static Oid
 find_index(Relation rel)
 {
-	Oid			result;
-	Relation	index;
+	Oid result;
+	Relation index;
 
 	list_free(RelationGetIndexList(rel));
 	result = rel->rd_pkindex;
@@ -160,9 +166,9 @@ find_index(Relation rel)
 static void
 resolve_registry(void)
 {
-	Oid			nsp;
-	Oid			relid;
-	Relation	rel;
+	Oid nsp;
+	Oid relid;
+	Relation rel;
 
 	registry.resolved = true;
 	registry.relid = InvalidOid;
@@ -185,8 +191,8 @@ resolve_registry(void)
 static bool
 index_readable(Oid index)
 {
-	Relation	rel;
-	bool		ok = false;
+	Relation rel;
+	bool ok = false;
 
 	if (!OidIsValid(index))
 		return false;
@@ -214,8 +220,8 @@ corrupt(Oid relid, const char *what)
 static Datum
 registry_value(HeapTuple tuple, TupleDesc desc, int column, Oid relid)
 {
-	bool		isnull;
-	Datum		d = heap_getattr(tuple, registry.attnums[column], desc, &isnull);
+	bool isnull;
+	Datum d = heap_getattr(tuple, registry.attnums[column], desc, &isnull);
 
 	if (isnull)
 		corrupt(relid, registry_columns[column].name);
@@ -225,9 +231,9 @@ registry_value(HeapTuple tuple, TupleDesc desc, int column, Oid relid)
 static void
 read_columns(PgtRoot *root, Datum attnums, Datum kinds)
 {
-	ArrayType  *a = DatumGetArrayTypeP(attnums);
-	int16	   *v = (int16 *) ARR_DATA_PTR(a);
-	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	ArrayType *a = DatumGetArrayTypeP(attnums);
+	int16 *v = (int16 *) ARR_DATA_PTR(a);
+	int n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
 
 	if (ARR_NDIM(a) > 1 || ARR_HASNULL(a) || ARR_ELEMTYPE(a) != INT2OID || n > MaxHeapAttributeNumber)
 		corrupt(root->relid, "attnums");
@@ -245,7 +251,7 @@ read_columns(PgtRoot *root, Datum attnums, Datum kinds)
 static void
 read_row(PgtRoot *root, HeapTuple tuple, TupleDesc desc)
 {
-	Oid			relid = root->relid;
+	Oid relid = root->relid;
 
 	root->gen = DatumGetInt32(registry_value(tuple, desc, REG_GEN, relid));
 	root->layout = (uint32) DatumGetInt32(registry_value(tuple, desc, REG_LAYOUT, relid));
@@ -261,11 +267,11 @@ read_row(PgtRoot *root, HeapTuple tuple, TupleDesc desc)
 void
 pgt_registry_load(PgtRoot *root, MemoryContext parent)
 {
-	Relation	rel;
+	Relation rel;
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		use_index;
+	HeapTuple tuple;
+	bool use_index;
 
 	root->tracked = false;
 	if (!registry.resolved)

@@ -12,4 +12,4 @@ extern bool pgt_registry_invalidate(Oid relid);
 /* Fill root->tracked and, when true, the registration, in root->context (made here). */
 extern void pgt_registry_load(PgtRoot *root, MemoryContext parent);
 
-#endif							/* PGT_REGISTRY_H */
+#endif /* PGT_REGISTRY_H */

@@ -41,10 +41,10 @@
 typedef struct Cache
 {
 	MemoryContext context;
-	HTAB	   *entries;
-	HTAB	   *roots;
-	PgtEntry   *last;
-	uint64		epoch;
+	HTAB *entries;
+	HTAB *roots;
+	PgtEntry *last;
+	uint64 epoch;
 } Cache;
 
 static Cache *cache = NULL;
@@ -52,9 +52,9 @@ static Cache *cache = NULL;
 static void
 relcache_callback(Datum arg, Oid relid)
 {
-	PgtEntry   *e;
-	PgtRoot    *r;
-	bool		all = pgt_registry_invalidate(relid);
+	PgtEntry *e;
+	PgtRoot *r;
+	bool all = pgt_registry_invalidate(relid);
 
 	if (cache == NULL)
 		return;
@@ -93,7 +93,7 @@ forget_cache(void *arg)
 static HTAB *
 make_hash(const char *name, Size entrysize, MemoryContext context)
 {
-	HASHCTL		ctl = {0};
+	HASHCTL ctl = {0};
 
 	ctl.keysize = sizeof(Oid);
 	ctl.entrysize = entrysize;
@@ -106,7 +106,7 @@ pgt_relation_cache_create(MemoryContext session)
 {
 	static bool registered = false;
 	MemoryContextCallback *forget;
-	Cache	   *c = MemoryContextAllocZero(session, sizeof(Cache));
+	Cache *c = MemoryContextAllocZero(session, sizeof(Cache));
 
 	c->context = session;
 	c->entries = make_hash("pgtrickle tables", sizeof(PgtEntry), session);
@@ -132,8 +132,8 @@ pgt_relation_cache_create(MemoryContext session)
 static void
 read_names(PgtRoot *root, Relation rel)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	char	   *schema = get_namespace_name(RelationGetNamespace(rel));
+	TupleDesc desc = RelationGetDescr(rel);
+	char *schema = get_namespace_name(RelationGetNamespace(rel));
 
 	root->schema = schema ? schema : pstrdup("");
 	root->name = pstrdup(RelationGetRelationName(rel));
@@ -174,7 +174,7 @@ build_message(PgtRoot *root)
 static void
 describe_root(PgtRoot *root, const StringInfoData *before)
 {
-	Relation	rel = RelationIdGetRelation(root->relid);
+	Relation rel = RelationIdGetRelation(root->relid);
 	MemoryContext old;
 
 	if (rel == NULL)
@@ -198,8 +198,8 @@ describe_root(PgtRoot *root, const StringInfoData *before)
 static PgtRoot *
 get_root(Oid relid, bool is_ancestor)
 {
-	bool		found;
-	PgtRoot    *root = hash_search(cache->roots, &relid, HASH_ENTER, &found);
+	bool found;
+	PgtRoot *root = hash_search(cache->roots, &relid, HASH_ENTER, &found);
 	MemoryContext before_context;
 	StringInfoData before;
 
@@ -283,9 +283,9 @@ direct_code(Oid send, PgtColumn *col)
 static const char *
 choose_code(PgtColumn *col, char kind)
 {
-	HeapTuple	tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(col->typid));
+	HeapTuple tup = SearchSysCache1(TYPEOID, ObjectIdGetDatum(col->typid));
 	Form_pg_type typ;
-	Oid			send;
+	Oid send;
 
 	if (!HeapTupleIsValid(tup))
 		return psprintf("column \"%s\" has an unknown type", col->name);
@@ -295,8 +295,8 @@ choose_code(PgtColumn *col, char kind)
 	ReleaseSysCache(tup);
 	if (kind == PGT_KIND_DATUM)
 	{
-		col->code = col->typlen == -1 ? PGT_CODE_VARLENA :
-			(col->typlen > 0 && !col->typbyval) ? PGT_CODE_FIXED : PGT_CODE_DATUM;
+		col->code = col->typlen == -1 ? PGT_CODE_VARLENA : (col->typlen > 0 && !col->typbyval) ? PGT_CODE_FIXED
+																							   : PGT_CODE_DATUM;
 		return NULL;
 	}
 	if (!OidIsValid(send))
@@ -313,7 +313,7 @@ find_attribute(TupleDesc desc, const char *name, int likely)
 {
 	for (int i = -1; i < desc->natts; i++)
 	{
-		int			a = i < 0 ? likely : i;
+		int a = i < 0 ? likely : i;
 
 		if (a < desc->natts && !TupleDescAttr(desc, a)->attisdropped &&
 			strcmp(NameStr(TupleDescAttr(desc, a)->attname), name) == 0)
@@ -347,7 +347,7 @@ map_column(PgtColumn *col, PgtRoot *root, int i, TupleDesc desc)
 static void
 build_target(PgtTarget *t, PgtRoot *root, TupleDesc desc, Bitmapset *key)
 {
-	uint32		layout = PGT_LAYOUT_SEED;
+	uint32 layout = PGT_LAYOUT_SEED;
 
 	t->root = root;
 	t->gen = root->gen;
@@ -357,7 +357,7 @@ build_target(PgtTarget *t, PgtRoot *root, TupleDesc desc, Bitmapset *key)
 	t->all_key = true;
 	for (int i = 0; i < root->ncols && t->broken == NULL; i++)
 	{
-		PgtColumn  *col = &t->cols[i];
+		PgtColumn *col = &t->cols[i];
 
 		t->broken = map_column(col, root, i, desc);
 		if (t->broken != NULL)
@@ -378,15 +378,15 @@ build_target(PgtTarget *t, PgtRoot *root, TupleDesc desc, Bitmapset *key)
 static List *
 find_ancestors(Oid relid)
 {
-	List	   *queue = list_make1_oid(relid);
-	Relation	inhrel = table_open(InheritsRelationId, AccessShareLock);
-	ListCell   *lc;
+	List *queue = list_make1_oid(relid);
+	Relation inhrel = table_open(InheritsRelationId, AccessShareLock);
+	ListCell *lc;
 
-	foreach(lc, queue)
+	foreach (lc, queue)
 	{
 		ScanKeyData key;
 		SysScanDesc scan;
-		HeapTuple	tup;
+		HeapTuple tup;
 
 		ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(lfirst_oid(lc)));
 		scan = systable_beginscan(inhrel, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
@@ -408,11 +408,11 @@ static void
 build_targets(PgtEntry *e, Relation relation, List *roots)
 {
 	MemoryContext old;
-	TupleDesc	desc;
-	Bitmapset  *key;
-	ListCell   *lc;
-	PgtTarget  *targets;
-	int			n = 0;
+	TupleDesc desc;
+	Bitmapset *key;
+	ListCell *lc;
+	PgtTarget *targets;
+	int n = 0;
 
 	e->context = AllocSetContextCreate(cache->context, "pgtrickle table", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(e->context);
@@ -420,7 +420,7 @@ build_targets(PgtEntry *e, Relation relation, List *roots)
 	e->full_identity = relation->rd_rel->relreplident == REPLICA_IDENTITY_FULL;
 	key = e->full_identity ? NULL : RelationGetIdentityKeyBitmap(relation);
 	targets = palloc0(sizeof(PgtTarget) * list_length(roots));
-	foreach(lc, roots)
+	foreach (lc, roots)
 		build_target(&targets[n++], lfirst(lc), desc, key);
 	e->oldslot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	e->newslot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
@@ -432,9 +432,9 @@ build_targets(PgtEntry *e, Relation relation, List *roots)
 static void
 rebuild_entry(PgtEntry *e, Relation relation)
 {
-	List	   *family;
-	List	   *roots = NIL;
-	ListCell   *lc;
+	List *family;
+	List *roots = NIL;
+	ListCell *lc;
 
 	e->ntargets = 0;
 	if (e->context != NULL)
@@ -443,9 +443,9 @@ rebuild_entry(PgtEntry *e, Relation relation)
 	e->valid = true;
 	e->epoch = cache->epoch;
 	family = find_ancestors(e->relid);
-	foreach(lc, family)
+	foreach (lc, family)
 	{
-		PgtRoot    *root = get_root(lfirst_oid(lc), lfirst_oid(lc) != e->relid);
+		PgtRoot *root = get_root(lfirst_oid(lc), lfirst_oid(lc) != e->relid);
 
 		if (root->tracked)
 			roots = lappend(roots, root);
@@ -459,9 +459,9 @@ rebuild_entry(PgtEntry *e, Relation relation)
 PgtEntry *
 pgt_relation_get(Relation relation)
 {
-	Oid			relid = RelationGetRelid(relation);
-	PgtEntry   *e = cache->last;
-	bool		found;
+	Oid relid = RelationGetRelid(relation);
+	PgtEntry *e = cache->last;
+	bool found;
 
 	if (e != NULL && e->relid == relid && e->valid && e->epoch == cache->epoch)
 		return e;

@@ -31,7 +31,7 @@
 #define PGT_FRAME_VERSION 1
 #define PGT_FRAME_HEADER 12
 #define PGT_FRAME_LZ4 0x01
-#define PGT_FRAME_TARGET (64 * 1024)           /* a frame is written when it has grown to this */
+#define PGT_FRAME_TARGET (64 * 1024)            /* a frame is written when it has grown to this */
 #define PGT_FRAME_MAX_RAW (1024u * 1024 * 1024) /* one row may be this large, as in PostgreSQL */
 
 typedef enum PgtMsgType

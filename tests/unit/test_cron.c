@@ -19,8 +19,8 @@
 static PgtCron
 parsed(const char *text)
 {
-	PgtCron		c;
-	char		err[256];
+	PgtCron c;
+	char err[256];
 
 	if (!pgt_cron_parse(text, &c, err, sizeof(err)))
 		fail_msg("%s: %s", text, err);
@@ -30,7 +30,7 @@ parsed(const char *text)
 static int64_t
 at(const char *text)
 {
-	struct tm	tm = {0};
+	struct tm tm = {0};
 
 	assert_int_equal(sscanf(text, "%d-%d-%d %d:%d:%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec), 6);
 	tm.tm_year -= 1900;
@@ -41,9 +41,9 @@ at(const char *text)
 static void
 check_next(const char *cron, const char *after, const char *expected)
 {
-	PgtCron		c = parsed(cron);
-	time_t		got = (time_t) (pgt_cron_next(&c, at(after)) / SECOND);
-	char		text[64];
+	PgtCron c = parsed(cron);
+	time_t got = (time_t) (pgt_cron_next(&c, at(after)) / SECOND);
+	char text[64];
 
 	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", gmtime(&got));
 	if (strcmp(text, expected) != 0)
@@ -58,7 +58,7 @@ examples(void **state)
 	check_next("*/15 * * * *", "2026-11-22 09:46:00", "2026-11-22 10:00:00");
 	check_next("@hourly", "2026-12-31 23:00:00", "2027-01-01 00:00:00");
 	check_next("@daily", "2026-11-22 00:00:00", "2026-11-23 00:00:00");
-	check_next("@weekly", "2026-11-22 00:00:00", "2026-11-29 00:00:00");	/* both Sundays */
+	check_next("@weekly", "2026-11-22 00:00:00", "2026-11-29 00:00:00"); /* both Sundays */
 	check_next("@monthly", "2026-01-31 12:00:00", "2026-02-01 00:00:00");
 	check_next("@yearly", "2026-01-01 00:00:00", "2027-01-01 00:00:00");
 	check_next("30 4 * * mon-fri", "2026-11-20 04:30:00", "2026-11-23 04:30:00");
@@ -66,9 +66,9 @@ examples(void **state)
 	check_next("0 0 * * sat-sun", "2026-11-20 00:00:00", "2026-11-21 00:00:00");
 	check_next("0 0 * * fri-sun", "2026-11-21 00:00:00", "2026-11-22 00:00:00");
 	check_next("5/20 * * * *", "2026-11-22 09:25:00", "2026-11-22 09:45:00");
-	check_next("0 0 29 2 *", "2096-02-29 00:00:00", "2104-02-29 00:00:00");	/* 2100 has none */
-	check_next("0 0 13 * */7", "2026-11-14 00:00:00", "2026-12-13 00:00:00");	/* a star: both must match; a Sunday */
-	check_next("0 0 13 * 5", "2026-11-14 00:00:00", "2026-11-20 00:00:00");	/* no star: either */
+	check_next("0 0 29 2 *", "2096-02-29 00:00:00", "2104-02-29 00:00:00");   /* 2100 has none */
+	check_next("0 0 13 * */7", "2026-11-14 00:00:00", "2026-12-13 00:00:00"); /* a star: both must match; a Sunday */
+	check_next("0 0 13 * 5", "2026-11-14 00:00:00", "2026-11-20 00:00:00");   /* no star: either */
 	check_next("0 0 31 * *", "2026-03-31 00:00:00", "2026-05-31 00:00:00");
 	check_next("0 0 * * *", "1969-12-30 23:59:59", "1969-12-31 00:00:00");
 }
@@ -77,17 +77,17 @@ examples(void **state)
 
 typedef struct Sets
 {
-	bool		in[5][64];
-	bool		star[5];
+	bool in[5][64];
+	bool star[5];
 } Sets;
 
 static bool
 oracle_matches(const Sets *s, int64_t minute)
 {
-	time_t		t = (time_t) minute * 60;
-	struct tm	tm;
-	bool		dom;
-	bool		dow;
+	time_t t = (time_t) minute * 60;
+	struct tm tm;
+	bool dom;
+	bool dow;
 
 	gmtime_r(&t, &tm);
 	dom = s->in[2][tm.tm_mday];
@@ -102,17 +102,17 @@ random_field(Sets *s, int field, char *text)
 {
 	static const int min[] = {0, 0, 1, 1, 0};
 	static const int max[] = {59, 23, 31, 12, 7};
-	int			n = 1 + rand() % 3;
+	int n = 1 + rand() % 3;
 
 	text[0] = '\0';
 	memset(s->in[field], 0, sizeof(s->in[field]));
 	s->star[field] = false;
 	for (int i = 0; i < n; i++)
 	{
-		int			a = min[field] + rand() % (max[field] - min[field] + 1);
-		int			b = a + rand() % (max[field] - a + 1);
-		int			step = 1 + rand() % max[field];
-		char	   *end = text + strlen(text);
+		int a = min[field] + rand() % (max[field] - min[field] + 1);
+		int b = a + rand() % (max[field] - a + 1);
+		int step = 1 + rand() % max[field];
+		char *end = text + strlen(text);
 
 		if (i > 0)
 			*end++ = ',';
@@ -144,18 +144,18 @@ random_field(Sets *s, int field, char *text)
 static void
 agrees_with_the_oracle(void **state)
 {
-	int			compared = 0;
+	int compared = 0;
 
 	srand(7);
 	for (int round = 0; round < 3000; round++)
 	{
-		Sets		s;
-		char		words[5][64];
-		char		text[400];
-		char		err[256];
-		PgtCron		c;
-		int64_t		start = 29000000 + rand() % 2000000;	/* minutes, 2025 to 2028 */
-		int64_t		m;
+		Sets s;
+		char words[5][64];
+		char text[400];
+		char err[256];
+		PgtCron c;
+		int64_t start = 29000000 + rand() % 2000000; /* minutes, 2025 to 2028 */
+		int64_t m;
 
 		for (int i = 0; i < 5; i++)
 			random_field(&s, i, words[i]);
@@ -183,12 +183,12 @@ agrees_with_the_oracle(void **state)
 static void
 is_strictly_later(void **state)
 {
-	PgtCron		c = parsed("*/7 */5 * * *");
-	int64_t		t = at("2026-11-22 09:13:00");
+	PgtCron c = parsed("*/7 */5 * * *");
+	int64_t t = at("2026-11-22 09:13:00");
 
 	for (int i = 0; i < 10000; i++)
 	{
-		int64_t		next = pgt_cron_next(&c, t);
+		int64_t next = pgt_cron_next(&c, t);
 
 		assert_true(next > t);
 		assert_true(next % (60 * SECOND) == 0);

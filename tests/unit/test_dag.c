@@ -20,11 +20,11 @@
 /* A small graph: bit j of up[i]: node i reads node j; bit t of tab[i]: node i reads table t. */
 typedef struct Small
 {
-	int			n;
-	unsigned	up[MAX_NODES];
-	unsigned	tab[MAX_NODES];
-	bool		plain[MAX_NODES];	/* not atomic */
-	int			group[MAX_NODES];
+	int n;
+	unsigned up[MAX_NODES];
+	unsigned tab[MAX_NODES];
+	bool plain[MAX_NODES]; /* not atomic */
+	int group[MAX_NODES];
 } Small;
 
 static PgtDag *
@@ -32,12 +32,12 @@ build(const Small *s)
 {
 	static uint32_t tables[MAX_NODES][MAX_TABLES];
 	static int64_t upstreams[MAX_NODES][MAX_NODES];
-	PgtDagNode	nodes[MAX_NODES];
+	PgtDagNode nodes[MAX_NODES];
 
 	memset(nodes, 0, sizeof(nodes));
 	for (int i = 0; i < s->n; i++)
 	{
-		nodes[i].id = 100 + (i * 7) % 11;	/* ids in another order than positions */
+		nodes[i].id = 100 + (i * 7) % 11; /* ids in another order than positions */
 		nodes[i].atomic = !s->plain[i];
 		nodes[i].refresh_group = s->group[i];
 		nodes[i].tables = tables[i];
@@ -59,8 +59,8 @@ build(const Small *s)
 static void
 check_order(const PgtDag *dag)
 {
-	int			position[MAX_NODES];
-	int			seen = 0;
+	int position[MAX_NODES];
+	int seen = 0;
 
 	for (int i = 0; i < dag->nnodes; i++)
 	{
@@ -96,8 +96,8 @@ together(const PgtDag *dag, int a, int b)
 static void
 diamond_over_a_table(void **state)
 {
-	Small		s = {.n = 3,.tab = {1, 1, 0},.up = {0, 0, 3}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 3, .tab = {1, 1, 0}, .up = {0, 0, 3}};
+	PgtDag *dag = build(&s);
 
 	check_order(dag);
 	assert_int_equal(dag->nunits, 1);
@@ -113,8 +113,8 @@ diamond_over_a_table(void **state)
 static void
 diamond_over_an_st(void **state)
 {
-	Small		s = {.n = 4,.tab = {1, 0, 0, 0},.up = {0, 1, 1, 6}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 4, .tab = {1, 0, 0, 0}, .up = {0, 1, 1, 6}};
+	PgtDag *dag = build(&s);
 
 	check_order(dag);
 	assert_int_equal(dag->nunits, 2);
@@ -127,8 +127,8 @@ diamond_over_an_st(void **state)
 static void
 table_read_directly_and_through_an_st(void **state)
 {
-	Small		s = {.n = 2,.tab = {1, 1},.up = {0, 1}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 2, .tab = {1, 1}, .up = {0, 1}};
+	PgtDag *dag = build(&s);
 
 	assert_int_equal(dag->nunits, 1);
 	pgt_dag_free(dag);
@@ -138,8 +138,8 @@ table_read_directly_and_through_an_st(void **state)
 static void
 no_diamond(void **state)
 {
-	Small		s = {.n = 4,.tab = {1, 2, 0, 0},.up = {0, 0, 3, 4}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 4, .tab = {1, 2, 0, 0}, .up = {0, 0, 3, 4}};
+	PgtDag *dag = build(&s);
 
 	check_order(dag);
 	assert_int_equal(dag->nunits, 4);
@@ -150,8 +150,8 @@ no_diamond(void **state)
 static void
 only_up_to_the_nearest_convergence(void **state)
 {
-	Small		s = {.n = 5,.tab = {1, 1, 0, 2, 0},.up = {0, 0, 3, 0, 4 | 8}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 5, .tab = {1, 1, 0, 2, 0}, .up = {0, 0, 3, 0, 4 | 8}};
+	PgtDag *dag = build(&s);
 
 	assert_true(together(dag, 0, 2) && together(dag, 1, 2));
 	assert_false(together(dag, 2, 4));
@@ -162,10 +162,10 @@ only_up_to_the_nearest_convergence(void **state)
 static void
 groups_are_units_and_stay_acyclic(void **state)
 {
-	Small		s = {.n = 3,.tab = {1, 0, 0},.up = {0, 1, 2},.group = {9, 0, 9}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 3, .tab = {1, 0, 0}, .up = {0, 1, 2}, .group = {9, 0, 9}};
+	PgtDag *dag = build(&s);
 
-	assert_int_equal(dag->nunits, 1);	/* 1 lies between the two and must come along */
+	assert_int_equal(dag->nunits, 1); /* 1 lies between the two and must come along */
 	check_order(dag);
 	pgt_dag_free(dag);
 }
@@ -173,8 +173,8 @@ groups_are_units_and_stay_acyclic(void **state)
 static void
 cycles_are_flagged(void **state)
 {
-	Small		s = {.n = 5,.tab = {1, 0, 0, 0, 0},.up = {4, 1, 2, 8, 4}};	/* 0→1→2→0, 3→3, 2→4 */
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 5, .tab = {1, 0, 0, 0, 0}, .up = {4, 1, 2, 8, 4}}; /* 0→1→2→0, 3→3, 2→4 */
+	PgtDag *dag = build(&s);
 
 	assert_true(dag->cyclic[0] && dag->cyclic[1] && dag->cyclic[2] && dag->cyclic[3]);
 	assert_false(dag->cyclic[4]);
@@ -185,8 +185,8 @@ cycles_are_flagged(void **state)
 static void
 tables_are_found(void **state)
 {
-	Small		s = {.n = 2,.tab = {1 | 4, 4},.up = {0, 0}};
-	PgtDag	   *dag = build(&s);
+	Small s = {.n = 2, .tab = {1 | 4, 4}, .up = {0, 0}};
+	PgtDag *dag = build(&s);
 
 	assert_int_equal(dag->ntables, 2);
 	assert_int_equal(pgt_dag_find_table(dag, 5000), 0);
@@ -198,9 +198,9 @@ tables_are_found(void **state)
 static void
 unknown_upstreams_are_ignored(void **state)
 {
-	int64_t		up[] = {77, 78};
-	PgtDagNode	node = {.id = 1,.upstreams = up,.nupstreams = 2};
-	PgtDag	   *dag = pgt_dag_build(&node, 1);
+	int64_t up[] = {77, 78};
+	PgtDagNode node = {.id = 1, .upstreams = up, .nupstreams = 2};
+	PgtDag *dag = pgt_dag_build(&node, 1);
 
 	assert_int_equal(dag->upstreams.start[1], 0);
 	pgt_dag_free(dag);
@@ -212,9 +212,9 @@ unknown_upstreams_are_ignored(void **state)
 static void
 calculated_takes_the_shortest_reader(void **state)
 {
-	Small		s = {.n = 5,.tab = {1, 0, 0, 0, 2},.up = {0, 1, 1, 2, 0}};	/* 0→{1,2}, 1→3; 4 alone */
-	PgtDag	   *dag = build(&s);
-	int64_t		periods[] = {-1, -1, 500, 300, -1};
+	Small s = {.n = 5, .tab = {1, 0, 0, 0, 2}, .up = {0, 1, 1, 2, 0}}; /* 0→{1,2}, 1→3; 4 alone */
+	PgtDag *dag = build(&s);
+	int64_t periods[] = {-1, -1, 500, 300, -1};
 
 	pgt_dag_effective_periods(dag, periods, 77);
 	assert_int_equal(periods[0], 300);
@@ -228,8 +228,8 @@ calculated_takes_the_shortest_reader(void **state)
 
 typedef struct Paths
 {
-	unsigned	interior[2000];	/* bit set of the STs strictly between, one per path */
-	int			n;
+	unsigned interior[2000]; /* bit set of the STs strictly between, one per path */
+	int n;
 } Paths;
 
 static void
@@ -261,8 +261,8 @@ walk_from_table(const Small *s, int table, int to, Paths *paths)
 static unsigned
 diamond_members(const Paths *paths)
 {
-	unsigned	all = 0;
-	bool		disjoint = false;
+	unsigned all = 0;
+	bool disjoint = false;
 
 	for (int i = 0; i < paths->n; i++)
 	{
@@ -276,21 +276,21 @@ diamond_members(const Paths *paths)
 static void
 oracle_units(const Small *s, int *unit)
 {
-	bool		changed = true;
+	bool changed = true;
 
 	for (int v = 0; v < s->n; v++)
 		unit[v] = v;
 	while (changed)
 	{
-		unsigned	join[MAX_NODES] = {0};
-		bool		before[MAX_NODES][MAX_NODES] = {{false}};
+		unsigned join[MAX_NODES] = {0};
+		bool before[MAX_NODES][MAX_NODES] = {{false}};
 
 		changed = false;
 		for (int d = 0; d < s->n; d++)
 		{
 			for (int x = -MAX_TABLES; x < s->n && !s->plain[d]; x++)
 			{
-				Paths		paths = {.n = 0};
+				Paths paths = {.n = 0};
 
 				if (x < 0)
 					walk_from_table(s, -x - 1, d, &paths);
@@ -314,7 +314,7 @@ oracle_units(const Small *s, int *unit)
 		{
 			for (int v = 0; v < s->n; v++)
 			{
-				int			old = unit[v];
+				int old = unit[v];
 
 				if (unit[v] == unit[d])
 					continue;
@@ -326,7 +326,7 @@ oracle_units(const Small *s, int *unit)
 						unit[w] = unit[d];
 				}
 				changed = true;
-				d = s->n;		/* the matrix is stale: start over */
+				d = s->n; /* the matrix is stale: start over */
 				break;
 			}
 		}
@@ -336,14 +336,14 @@ oracle_units(const Small *s, int *unit)
 static void
 random_graphs_agree_with_brute_force(void **state)
 {
-	int			merged = 0;
+	int merged = 0;
 
 	srand(3);
 	for (int round = 0; round < 4000; round++)
 	{
-		Small		s = {.n = 2 + rand() % (MAX_NODES - 1)};
-		int			unit[MAX_NODES];
-		PgtDag	   *dag;
+		Small s = {.n = 2 + rand() % (MAX_NODES - 1)};
+		int unit[MAX_NODES];
+		PgtDag *dag;
 
 		for (int v = 0; v < s.n; v++)
 		{
@@ -377,16 +377,17 @@ large_graphs_are_quick(void **state)
 {
 	enum
 	{
-		N = 2000, LAYER = 200
+		N = 2000,
+		LAYER = 200
 	};
 	static PgtDagNode nodes[N];
 	static int64_t up[N][2];
 	static uint32_t tab[N][1];
-	clock_t		began = clock();
+	clock_t began = clock();
 
 	for (int i = 0; i < N; i++)
 	{
-		nodes[i] = (PgtDagNode) {.id = i + 1,.atomic = true,.tables = tab[i],.upstreams = up[i]};
+		nodes[i] = (PgtDagNode){.id = i + 1, .atomic = true, .tables = tab[i], .upstreams = up[i]};
 		tab[i][0] = 1000u + (unsigned) (i % 50);
 		nodes[i].ntables = i < LAYER;
 		nodes[i].nupstreams = i < LAYER ? 0 : 2;
@@ -394,7 +395,7 @@ large_graphs_are_quick(void **state)
 		up[i][1] = i + 1 - LAYER - (i % LAYER > 0 ? 1 : 0);
 	}
 	pgt_dag_free(pgt_dag_build(nodes, N));
-	assert_true((double) (clock() - began) / CLOCKS_PER_SEC < 1.0);	/* measured: a few hundredths, sanitizers included */
+	assert_true((double) (clock() - began) / CLOCKS_PER_SEC < 1.0); /* measured: a few hundredths, sanitizers included */
 }
 
 int

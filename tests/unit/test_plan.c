@@ -14,15 +14,15 @@
 #include "consumer/plan.h"
 
 static const char *const columns[] = {"pgt_id", "schema_name", "st_name", "schedule", "status", "is_populated", "needs_reinit", "tier",
-	"fuse_state", "diamond_consistency", "last_refresh_at", "source_relids", "upstream_ids", "first_load_large", "last_refresh_us",
-"enabled", "default_schedule", "poll_interval", "max_jobs", "barrier_timeout"};
+									  "fuse_state", "diamond_consistency", "last_refresh_at", "source_relids", "upstream_ids", "first_load_large", "last_refresh_us",
+									  "enabled", "default_schedule", "poll_interval", "max_jobs", "barrier_timeout"};
 
 #define NCOLUMNS ((int) (sizeof(columns) / sizeof(columns[0])))
 
 static PGresult *
 empty(int ncolumns)
 {
-	PGresult   *res = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresult *res = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
 	PGresAttDesc desc[NCOLUMNS];
 
 	memset(desc, 0, sizeof(desc));
@@ -35,7 +35,7 @@ empty(int ncolumns)
 static void
 add_row(PGresult *res, const char *const *values)
 {
-	int			row = PQntuples(res);
+	int row = PQntuples(res);
 
 	for (int i = 0; i < NCOLUMNS; i++)
 		assert_true(PQsetvalue(res, row, i, (char *) values[i], values[i] ? (int) strlen(values[i]) : -1));
@@ -45,12 +45,12 @@ static void
 rows_are_read_and_sorted(void **state)
 {
 	static const char *const second[NCOLUMNS] = {"12", "s", "b", NULL, "SUSPENDED", "t", "f", "cold", "blown", "none", "x", "{7,3}", "{5,6}",
-	"f", "1700000000000000", "off", "500ms", "2s", "7", "1min"};
+												 "f", "1700000000000000", "off", "500ms", "2s", "7", "1min"};
 	static const char *const first[NCOLUMNS] = {"5", "S x", "a", "1h", "ACTIVE", "f", "t", "hot", "armed", "atomic", NULL, "{}", "{}",
-	"t", NULL, "off", "500ms", "2s", "7", "1min"};
-	PGresult   *res = empty(NCOLUMNS);
-	PgtPlan    *plan;
-	PgtErr		err;
+												"t", NULL, "off", "500ms", "2s", "7", "1min"};
+	PGresult *res = empty(NCOLUMNS);
+	PgtPlan *plan;
+	PgtErr err;
 
 	add_row(res, second);
 	add_row(res, first);
@@ -86,10 +86,10 @@ rows_are_read_and_sorted(void **state)
 static void
 no_st(void **state)
 {
-	static const char *const row[NCOLUMNS] = {[NCOLUMNS - 5] = "on",[NCOLUMNS - 1] = "100ms"};
-	PGresult   *res = empty(NCOLUMNS);
-	PgtPlan    *plan;
-	PgtErr		err;
+	static const char *const row[NCOLUMNS] = {[NCOLUMNS - 5] = "on", [NCOLUMNS - 1] = "100ms"};
+	PGresult *res = empty(NCOLUMNS);
+	PgtPlan *plan;
+	PgtErr err;
 
 	add_row(res, row);
 	plan = pgt_plan_read(res, &err);
@@ -104,8 +104,8 @@ no_st(void **state)
 static void
 missing_columns_are_an_error(void **state)
 {
-	PGresult   *res = empty(5);
-	PgtErr		err;
+	PGresult *res = empty(5);
+	PgtErr err;
 
 	assert_null(pgt_plan_read(res, &err));
 	assert_string_equal(err.message, "_consumer_plan() has no column \"is_populated\"");

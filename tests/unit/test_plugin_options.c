@@ -15,7 +15,7 @@
 static PgtOptionResult
 set(const char *name, const char *value)
 {
-	PgtOptions	o;
+	PgtOptions o;
 
 	pgt_options_init(&o);
 	return pgt_options_set(&o, name, value);
@@ -24,7 +24,7 @@ set(const char *name, const char *value)
 static void
 defaults_are_plain_binary(void **state)
 {
-	PgtOptions	o;
+	PgtOptions o;
 
 	pgt_options_init(&o);
 	assert_int_equal(o.protocol_version, 1);
@@ -37,7 +37,7 @@ defaults_are_plain_binary(void **state)
 static void
 allowed_values_are_taken(void **state)
 {
-	PgtOptions	o;
+	PgtOptions o;
 
 	pgt_options_init(&o);
 	assert_int_equal(pgt_options_set(&o, "format", "json"), PGT_OPTION_OK);
@@ -54,18 +54,40 @@ static void
 anything_else_is_refused(void **state)
 {
 	static const char *const bad[][2] = {
-		{"linger", ""}, {"linger", "-1"}, {"linger", "1001"}, {"linger", "+5"}, {"linger", " 5"}, {"linger", "5 "}, {"linger", "0x5"},
-		{"linger", "5ms"}, {"linger", "4294967296"}, {"linger", "18446744073709551617"}, {"linger", "1e2"},
-		{"protocol_version", "0"}, {"protocol_version", "2"}, {"protocol_version", "one"}, {"node", "32768"}, {"node", "99999999999"},
-		{"format", "JSON"}, {"format", "js"}, {"format", "json "}, {"format", ""}, {"compression", "zstd"}, {"compression", "LZ4"},
-		{"include_xid", "yes please"}, {"include_xid", "1"}, {"include_lsn", "ON"}, {"include_lsn", ""},
-		{"format", "%s%s%s%n"}, {"linger", "\xff\xfe"},
+		{"linger", ""},
+		{"linger", "-1"},
+		{"linger", "1001"},
+		{"linger", "+5"},
+		{"linger", " 5"},
+		{"linger", "5 "},
+		{"linger", "0x5"},
+		{"linger", "5ms"},
+		{"linger", "4294967296"},
+		{"linger", "18446744073709551617"},
+		{"linger", "1e2"},
+		{"protocol_version", "0"},
+		{"protocol_version", "2"},
+		{"protocol_version", "one"},
+		{"node", "32768"},
+		{"node", "99999999999"},
+		{"format", "JSON"},
+		{"format", "js"},
+		{"format", "json "},
+		{"format", ""},
+		{"compression", "zstd"},
+		{"compression", "LZ4"},
+		{"include_xid", "yes please"},
+		{"include_xid", "1"},
+		{"include_lsn", "ON"},
+		{"include_lsn", ""},
+		{"format", "%s%s%s%n"},
+		{"linger", "\xff\xfe"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		PgtOptions	before;
-		PgtOptions	o;
+		PgtOptions before;
+		PgtOptions o;
 
 		pgt_options_init(&o);
 		before = o;
@@ -90,7 +112,7 @@ unknown_names_are_refused(void **state)
 static void
 duplicates_and_missing_values_are_refused(void **state)
 {
-	PgtOptions	o;
+	PgtOptions o;
 
 	pgt_options_init(&o);
 	assert_int_equal(pgt_options_set(&o, "linger", NULL), PGT_OPTION_MISSING);
@@ -110,8 +132,8 @@ noise_is_refused(void **state)
 	srand(1);
 	for (int i = 0; i < 20000; i++)
 	{
-		size_t		n = (size_t) (rand() % 40);
-		char	   *value = malloc(n + 1);
+		size_t n = (size_t) (rand() % 40);
+		char *value = malloc(n + 1);
 
 		for (size_t k = 0; k < n; k++)
 			value[k] = (char) (rand() % 127 + 128);
@@ -124,8 +146,8 @@ noise_is_refused(void **state)
 static void
 every_name_is_listed(void **state)
 {
-	char	   *list = strdup(pgt_options_names());
-	int			n = 0;
+	char *list = strdup(pgt_options_names());
+	int n = 0;
 
 	for (char *name = strtok(list, ", "); name != NULL; name = strtok(NULL, ", "), n++)
 		assert_non_null(pgt_options_allowed(name));

@@ -26,9 +26,9 @@ static PgtPolicySt sts[MAX];
 static uint64_t table_lsn[MAX];
 static uint8_t flags[MAX];
 static bool in_job_flags[MAX];
-static int	job[MAX];
-static int	njob;
-static int	n;
+static int job[MAX];
+static int njob;
+static int n;
 static uint64_t lsn;
 static PgtPolicy p;
 
@@ -42,7 +42,7 @@ reset(void)
 	memset(&p, 0, sizeof(p));
 	n = 0;
 	lsn = 100;
-	p = (PgtPolicy) {.sts = sts,.table_lsn = table_lsn,.flags = flags,.now = START,.fallback_us = SEC,.coalesce_us = 2000};
+	p = (PgtPolicy){.sts = sts, .table_lsn = table_lsn, .flags = flags, .now = START, .fallback_us = SEC, .coalesce_us = 2000};
 }
 
 /* Populated, looked at, nothing pending. */
@@ -50,9 +50,9 @@ static int
 add(const char *schedule, uint32_t table, int upstream, int upstream2)
 {
 	PgtPolicySt *st = &sts[n];
-	char		err[256];
+	char err[256];
 
-	nodes[n] = (PgtDagNode) {.id = n + 1,.tables = tab[n],.upstreams = up[n]};
+	nodes[n] = (PgtDagNode){.id = n + 1, .tables = tab[n], .upstreams = up[n]};
 	if (table != 0)
 		tab[n][nodes[n].ntables++] = table;
 	if (upstream >= 0)
@@ -99,7 +99,7 @@ next_job(int idle)
 static void
 finish_job(bool changed)
 {
-	PgtRefreshed r = {.barrier = ++lsn,.changed = changed,.cost_ms = 1};
+	PgtRefreshed r = {.barrier = ++lsn, .changed = changed, .cost_ms = 1};
 
 	memset(in_job_flags, 0, sizeof(in_job_flags));
 	for (int i = 0; i < njob; i++)
@@ -111,8 +111,8 @@ finish_job(bool changed)
 static bool
 job_is(int a, int b, int c)
 {
-	int			expected[] = {a, b, c};
-	int			count = (a >= 0) + (b >= 0) + (c >= 0);
+	int expected[] = {a, b, c};
+	int count = (a >= 0) + (b >= 0) + (c >= 0);
 
 	return njob == count && memcmp(job, expected, sizeof(int) * (size_t) count) == 0;
 }
@@ -154,12 +154,12 @@ duration_waits_for_its_time_and_a_change(void **state)
 	assert_true(pgt_policy_tick(&p) == PGT_NEVER);
 	assert_int_equal(next_job(4), 0);
 	njob = 1;
-	finish_job(true);			/* its barrier was after that commit */
+	finish_job(true); /* its barrier was after that commit */
 	pgt_policy_tick(&p);
 	assert_false(wanted(0));
 	commit_to(10);
 	pgt_policy_tick(&p);
-	assert_true(wanted(0));		/* more than a period since the last start */
+	assert_true(wanted(0)); /* more than a period since the last start */
 }
 
 static void
@@ -171,12 +171,12 @@ commit_after_the_barrier_is_pending(void **state)
 	add("1s", 10, -1, -1);
 	ready();
 	lsn = 498;
-	commit_to(10);				/* ended at 499 */
+	commit_to(10); /* ended at 499 */
 	p.now = START + SEC;
 	pgt_policy_tick(&p);
 	next_job(1);
 	lsn = 500;
-	commit_to(10);				/* 501, while it ran */
+	commit_to(10); /* 501, while it ran */
 	pgt_policy_succeeded(&p, 0, &r, in_job_flags);
 	p.now = START + 5 * SEC;
 	pgt_policy_tick(&p);
@@ -310,18 +310,18 @@ failure_backs_off_and_looks_again(void **state)
 static void
 backoff_doubles_within_bounds(void **state)
 {
-	int64_t		base = SEC;
+	int64_t base = SEC;
 
 	for (int failures = 1; failures < 100; failures++)
 	{
-		int64_t		middle = failures < 10 ? base << (failures - 1) : 60 * SEC;
+		int64_t middle = failures < 10 ? base << (failures - 1) : 60 * SEC;
 
 		if (middle > 60 * SEC)
 			middle = 60 * SEC;
 		assert_true(pgt_backoff(failures, base, 60 * SEC, 0) == middle * 3 / 4);
 		for (uint32_t r = 0; r < 5000; r += 7)
 		{
-			int64_t		d = pgt_backoff(failures, base, 60 * SEC, r);
+			int64_t d = pgt_backoff(failures, base, 60 * SEC, r);
 
 			assert_true(d >= middle * 3 / 4 && d <= middle * 5 / 4);
 		}
@@ -332,7 +332,7 @@ backoff_doubles_within_bounds(void **state)
 static void
 leftover_is_tried_again_shortly(void **state)
 {
-	PgtRefreshed r = {.barrier = 1000,.leftover = true};
+	PgtRefreshed r = {.barrier = 1000, .leftover = true};
 
 	reset();
 	add("continuous", 10, -1, -1);
@@ -381,8 +381,8 @@ readers_that_are_due_come_along(void **state)
 	next_job(4);
 	assert_true(job_is(0, 1, -1));
 	finish_job(true);
-	assert_false(sts[1].upstream_changed);	/* it was in the job */
-	assert_true(sts[2].upstream_changed);	/* remembered until it is due */
+	assert_false(sts[1].upstream_changed); /* it was in the job */
+	assert_true(sts[2].upstream_changed);  /* remembered until it is due */
 	assert_true(pgt_policy_tick(&p) == START + 3600 * SEC);
 }
 
@@ -404,7 +404,7 @@ unchanged_upstream_wakes_nobody(void **state)
 static void
 reader_waits_for_a_running_upstream(void **state)
 {
-	int			first[1];
+	int first[1];
 
 	reset();
 	add("1s", 10, -1, -1);
@@ -463,7 +463,7 @@ calculated_alone_uses_the_default(void **state)
 	add("calculated", 11, -1, -1);
 	add("1h", 0, 1, -1);
 	ready();
-	sts[2].enabled = false;		/* a suspended reader does not count */
+	sts[2].enabled = false; /* a suspended reader does not count */
 	commit_to(10);
 	commit_to(11);
 	assert_true(pgt_policy_tick(&p) == START + SEC);
@@ -526,7 +526,7 @@ static void
 atomic_units_without_a_held_member(void **state)
 {
 	diamond();
-	sts[0].enabled = false;		/* 2 reads it and must not see 1 newer */
+	sts[0].enabled = false; /* 2 reads it and must not see 1 newer */
 	commit_to(10);
 	p.now = START + 3600 * SEC;
 	pgt_policy_tick(&p);
@@ -585,7 +585,7 @@ unpopulated_upstream_comes_first(void **state)
 	sts[0].populated = sts[1].populated = false;
 	sts[0].large = true;
 	pgt_policy_tick(&p);
-	assert_int_equal(next_job(4), 0);	/* the large one is for the background, its reader must wait */
+	assert_int_equal(next_job(4), 0); /* the large one is for the background, its reader must wait */
 	njob = pgt_policy_next_job(&p, 1, true, job);
 	assert_true(job_is(0, -1, -1));
 	pgt_policy_started(&p, 0);
@@ -616,17 +616,17 @@ quick_units_share_a_job(void **state)
 	assert_int_equal(next_job(4), 10);
 	for (int i = 0; i < njob; i++)
 		assert_int_not_equal(job[i], 5);
-	assert_int_equal(next_job(3), 1);	/* slow: alone */
+	assert_int_equal(next_job(3), 1); /* slow: alone */
 	assert_int_equal(job[0], 5);
 	assert_int_equal(next_job(2), 15);
-	assert_int_equal(next_job(40), 1);	/* enough workers: no sharing */
+	assert_int_equal(next_job(40), 1); /* enough workers: no sharing */
 }
 
 /* Two workers, ten STs that always want: everyone's turn comes. */
 static void
 nobody_starves(void **state)
 {
-	int			turns[10] = {0};
+	int turns[10] = {0};
 
 	reset();
 	for (int i = 0; i < 10; i++)
@@ -639,7 +639,7 @@ nobody_starves(void **state)
 		p.now += 5000;
 		pgt_policy_tick(&p);
 		for (int i = 0; i < 10; i++)
-			sts[i].cost_ms = -1;	/* no sharing */
+			sts[i].cost_ms = -1; /* no sharing */
 		assert_int_equal(next_job(1), 1);
 		turns[job[0]]++;
 		finish_job(true);
@@ -656,7 +656,7 @@ clock_jumps_are_followed(void **state)
 	add("@hourly", 10, -1, -1);
 	ready();
 	commit_to(10);
-	p.now = START - 86400 * SEC + 4 * SEC;	/* set back by a day, four seconds later */
+	p.now = START - 86400 * SEC + 4 * SEC; /* set back by a day, four seconds later */
 	pgt_policy_clock_jumped(&p, -86400 * SEC);
 	assert_true(pgt_policy_tick(&p) == p.now + 6 * SEC);
 	assert_true(sts[1].due - p.now <= 3600 * SEC);
@@ -666,21 +666,21 @@ clock_jumps_are_followed(void **state)
 
 typedef struct Running
 {
-	int			nodes[MAX];
-	int			n;
-	int64_t		until;
+	int nodes[MAX];
+	int n;
+	int64_t until;
 } Running;
 
 static void
 check_job(const int *nodes_, int count)
 {
-	bool		member[64] = {false};
-	int			last = -1;
+	bool member[64] = {false};
+	int last = -1;
 
 	for (int i = 0; i < count; i++)
 	{
-		int			v = nodes_[i];
-		int			position = 0;
+		int v = nodes_[i];
+		int position = 0;
 
 		assert_false(sts[v].running);
 		assert_true(sts[v].enabled);
@@ -692,7 +692,7 @@ check_job(const int *nodes_, int count)
 	}
 	for (int i = 0; i < count; i++)
 	{
-		int			v = nodes_[i];
+		int v = nodes_[i];
 
 		for (int w = 0; w < n; w++)
 		{
@@ -701,7 +701,7 @@ check_job(const int *nodes_, int count)
 		}
 		for (int e = p.dag->upstreams.start[v]; e < p.dag->upstreams.start[v + 1]; e++)
 		{
-			int			u = p.dag->upstreams.items[e];
+			int u = p.dag->upstreams.items[e];
 
 			assert_true(member[u] || !sts[u].running || !sts[u].enabled);
 		}
@@ -716,7 +716,7 @@ end_job(Running *r, uint64_t barrier)
 		in_job_flags[r->nodes[i]] = true;
 	for (int i = 0; i < r->n; i++)
 	{
-		PgtRefreshed ok = {.barrier = barrier,.changed = rand() % 2 == 0,.leftover = rand() % 10 == 0,.cost_ms = rand() % 40};
+		PgtRefreshed ok = {.barrier = barrier, .changed = rand() % 2 == 0, .leftover = rand() % 10 == 0, .cost_ms = rand() % 40};
 
 		if (rand() % 10 == 0)
 			pgt_policy_failed(&p, r->nodes[i], pgt_backoff(1, SEC, SEC, (uint32_t) rand()), true);
@@ -732,7 +732,7 @@ simulation(void **state)
 	static const char *const schedules[] = {"continuous", "50ms", "1s", "calculated", "* * * * *"};
 	static Running running[3];
 	static uint64_t begun[3];
-	int			total = 0;
+	int total = 0;
 
 	for (int round = 0; round < 60; round++)
 	{
@@ -754,7 +754,7 @@ simulation(void **state)
 		memset(running, 0, sizeof(running));
 		for (int step = 0; step < 30000; step++)
 		{
-			bool		quiet = step > 10000;
+			bool quiet = step > 10000;
 
 			p.now += quiet ? 20000 : 1000;
 			if (!quiet && rand() % 4 == 0 && p.dag->ntables > 0)
@@ -793,7 +793,7 @@ simulation(void **state)
 static void
 idle_tick_is_cheap(void **state)
 {
-	clock_t		began;
+	clock_t began;
 
 	reset();
 	for (int i = 0; i < 1000; i++)
@@ -845,7 +845,7 @@ main(void)
 		cmocka_unit_test(simulation),
 		cmocka_unit_test(idle_tick_is_cheap),
 	};
-	int			failed = cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
 	pgt_dag_free((PgtDag *) p.dag);
 	return failed;

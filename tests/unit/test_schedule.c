@@ -20,7 +20,7 @@ static void
 describe(const char *text, char *out, size_t len)
 {
 	PgtSchedule s;
-	char		err[512] = "no message";
+	char err[512] = "no message";
 
 	if (!pgt_schedule_parse(text, &s, err, sizeof(err)))
 		snprintf(out, len, "error %s", err);
@@ -37,15 +37,15 @@ describe(const char *text, char *out, size_t len)
 static void
 vectors_hold(void **state)
 {
-	FILE	   *f = fopen(VECTORS, "r");
-	char		line[1024];
-	int			n = 0;
+	FILE *f = fopen(VECTORS, "r");
+	char line[1024];
+	int n = 0;
 
 	assert_non_null(f);
 	while (fgets(line, sizeof(line), f) != NULL)
 	{
-		char	   *end;
-		char		got[1024];
+		char *end;
+		char got[1024];
 
 		line[strcspn(line, "\n")] = '\0';
 		if (line[0] != '|')
@@ -75,7 +75,7 @@ static PgtSchedule
 parsed(const char *text)
 {
 	PgtSchedule s;
-	char		err[256];
+	char err[256];
 
 	if (!pgt_schedule_parse(text, &s, err, sizeof(err)))
 		fail_msg("%s: %s", text, err);
@@ -120,9 +120,9 @@ garbage_is_survived(void **state)
 	srand(42);
 	for (int i = 0; i < 200000; i++)
 	{
-		char		text[24];
-		char		err[256];
-		int			len = rand() % (int) sizeof(text);
+		char text[24];
+		char err[256];
+		int len = rand() % (int) sizeof(text);
 		PgtSchedule s;
 
 		for (int j = 0; j < len; j++)
@@ -142,8 +142,8 @@ garbage_is_survived(void **state)
 static void
 long_text_is_an_error(void **state)
 {
-	char		text[5000];
-	char		err[40];
+	char text[5000];
+	char err[40];
 	PgtSchedule s;
 
 	memset(text, 'x', sizeof(text) - 1);

@@ -48,9 +48,9 @@ numbers_survive_the_trip(void **state)
 static void
 layout_hash_sees_order_and_types(void **state)
 {
-	uint32_t	ab = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 1, 23), 2, 25);
-	uint32_t	ba = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 2, 25), 1, 23);
-	uint32_t	other = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 1, 23), 2, 1043);
+	uint32_t ab = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 1, 23), 2, 25);
+	uint32_t ba = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 2, 25), 1, 23);
+	uint32_t other = pgt_layout_step(pgt_layout_step(PGT_LAYOUT_SEED, 1, 23), 2, 1043);
 
 	assert_true(ab != ba);
 	assert_true(ab != other);
@@ -61,27 +61,27 @@ layout_hash_sees_order_and_types(void **state)
 
 typedef struct Read
 {
-	unsigned char *raw;			/* payload, decompressed */
-	size_t		len;
-	int			node;
-	char		types[4096];	/* one letter per message */
-	int			nmessages;
-	size_t		start[4096];	/* of each body */
-	size_t		size[4096];
+	unsigned char *raw; /* payload, decompressed */
+	size_t len;
+	int node;
+	char types[4096]; /* one letter per message */
+	int nmessages;
+	size_t start[4096]; /* of each body */
+	size_t size[4096];
 } Read;
 
 /* Number of bytes of one COPY BINARY tuple at p, of at most n. */
 static size_t
 tuple_size(const unsigned char *p, size_t n)
 {
-	size_t		at = 2;
-	int			fields;
+	size_t at = 2;
+	int fields;
 
 	assert_true(n >= 2);
 	fields = pgt_get16(p);
 	for (int i = 0; i < fields; i++)
 	{
-		int32_t		len;
+		int32_t len;
 
 		assert_true(n - at >= 4);
 		len = (int32_t) pgt_get32(p + at);
@@ -99,8 +99,8 @@ tuple_size(const unsigned char *p, size_t n)
 static void
 check_data(const unsigned char *p, size_t n)
 {
-	uint32_t	nrows;
-	size_t		at = 12;
+	uint32_t nrows;
+	size_t at = 12;
 
 	assert_true(n >= 12);
 	nrows = pgt_get32(p + 8);
@@ -113,7 +113,7 @@ check_data(const unsigned char *p, size_t n)
 static void
 read_frame(Read *r, const unsigned char *frame, size_t n)
 {
-	size_t		at = 0;
+	size_t at = 0;
 
 	memset(r, 0, sizeof(*r));
 	assert_true(n > PGT_FRAME_HEADER);
@@ -133,7 +133,7 @@ read_frame(Read *r, const unsigned char *frame, size_t n)
 	}
 	while (at < r->len)
 	{
-		size_t		body;
+		size_t body;
 
 		assert_true(r->len - at >= 5);
 		body = pgt_get32(r->raw + at + 1);
@@ -187,7 +187,7 @@ static void
 finish(PgtFrame *f, Read *r)
 {
 	const unsigned char *out;
-	size_t		n = pgt_frame_finish(f, &out);
+	size_t n = pgt_frame_finish(f, &out);
 
 	read_frame(r, out, n);
 }
@@ -195,7 +195,7 @@ finish(PgtFrame *f, Read *r)
 static void
 an_empty_frame_is_nothing(void **state)
 {
-	PgtFrame	f;
+	PgtFrame f;
 	const unsigned char *out;
 
 	start(&f, false);
@@ -209,8 +209,8 @@ an_empty_frame_is_nothing(void **state)
 static void
 a_transaction_reads_as_written(void **state)
 {
-	PgtFrame	f;
-	Read		r;
+	PgtFrame f;
+	Read r;
 
 	start(&f, false);
 	pgt_frame_begin(&f, UINT64_C(0x100000002));
@@ -242,8 +242,8 @@ a_transaction_reads_as_written(void **state)
 static void
 an_aborted_row_leaves_no_trace(void **state)
 {
-	PgtFrame	f;
-	Read		r;
+	PgtFrame f;
+	Read r;
 
 	start(&f, false);
 	add_row(&f, 5, 1, 'a', 3);
@@ -251,8 +251,8 @@ an_aborted_row_leaves_no_trace(void **state)
 	memset(pgt_frame_room(&f, 100000), 0xff, 100000);
 	f.len += 100000;
 	pgt_frame_row_abort(&f);
-	pgt_frame_row_abort(&f);	/* twice is as good as once */
-	pgt_frame_row_begin(&f, 6, 1);	/* its data message has no row, and must not be sent */
+	pgt_frame_row_abort(&f);       /* twice is as good as once */
+	pgt_frame_row_begin(&f, 6, 1); /* its data message has no row, and must not be sent */
 	pgt_frame_row_abort(&f);
 	add_row(&f, 5, 1, 'b', 3);
 	finish(&f, &r);
@@ -265,8 +265,8 @@ an_aborted_row_leaves_no_trace(void **state)
 static void
 a_frame_grows_to_one_large_row(void **state)
 {
-	PgtFrame	f;
-	Read		r;
+	PgtFrame f;
+	Read r;
 
 	start(&f, false);
 	add_row(&f, 5, 1, 'a', 3 * 1024 * 1024);
@@ -275,7 +275,7 @@ a_frame_grows_to_one_large_row(void **state)
 	assert_int_equal(r.len, 5 + 12 + 6 + 3 * 1024 * 1024);
 	free(r.raw);
 	pgt_frame_begin(&f, 1);
-	assert_true(f.cap < 1024 * 1024);	/* and shrinks again */
+	assert_true(f.cap < 1024 * 1024); /* and shrinks again */
 	assert_false(pgt_frame_full(&f));
 	finish(&f, &r);
 	free(r.raw);
@@ -285,12 +285,12 @@ a_frame_grows_to_one_large_row(void **state)
 static void
 compression_is_used_where_it_pays(void **state)
 {
-	PgtFrame	f;
-	Read		r;
+	PgtFrame f;
+	Read r;
 	const unsigned char *out;
 	unsigned char *p;
-	size_t		n;
-	unsigned	x = 1;
+	size_t n;
+	unsigned x = 1;
 
 	start(&f, true);
 	add_row(&f, 5, 1, 'a', 60000);
@@ -321,16 +321,16 @@ random_calls_give_readable_frames(void **state)
 	srand(1);
 	for (int round = 0; round < 300; round++)
 	{
-		PgtFrame	f;
+		PgtFrame f;
 		unsigned char expected[400];
-		int			nexpected = 0;
-		int			seen = 0;
-		int			steps = rand() % 100 + 1;
+		int nexpected = 0;
+		int seen = 0;
+		int steps = rand() % 100 + 1;
 
 		start(&f, rand() % 2);
 		for (int i = 0; i < steps; i++)
 		{
-			int			what = rand() % 10;
+			int what = rand() % 10;
 
 			if (what == 0)
 				pgt_frame_begin(&f, 1);
@@ -351,15 +351,15 @@ random_calls_give_readable_frames(void **state)
 			if (pgt_frame_full(&f) || i == steps - 1)
 			{
 				const unsigned char *out;
-				size_t		n = pgt_frame_finish(&f, &out);
-				Read		r;
+				size_t n = pgt_frame_finish(&f, &out);
+				Read r;
 
 				if (n == 0)
 					continue;
 				read_frame(&r, out, n);
 				for (int m = 0; m < r.nmessages; m++)
 				{
-					size_t		at = 12;
+					size_t at = 12;
 
 					while (r.types[m] == 'D' && at < r.size[m])
 					{
