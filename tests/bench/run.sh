@@ -24,7 +24,8 @@ run_one()
 			echo "## $2"
 			echo
 			echo '```text'
-			"$here/$1.sh" 2>&1 || failed=1
+			"$here/$1.sh" 2>&1 | grep -v "^INFO: "
+			[ "${PIPESTATUS[0]}" = 0 ] || failed=1
 			echo '```'
 			;;
 		apply_rate)
