@@ -125,7 +125,7 @@ pgt_drop(PgtStreamTable *st, bool cascade)
 
 		sources = list_concat_unique_oid(sources, pgt_st_sources(victim->id));
 		pgt_storage_drop_buffer(victim->id);
-		(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", victim->id);
+		pgt_catalog_forget(victim->id);
 	}
 	foreach (lc, victims)
 		pgt_storage_drop(((PgtStreamTable *) lfirst(lc))->relid, cascade);

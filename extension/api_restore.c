@@ -66,6 +66,15 @@ pending_stream_tables(void)
 	return result;
 }
 
+/* Edges of definitions that somebody has deleted from the catalog. */
+static void
+forget_lost_edges(void)
+{
+	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_dependencies e WHERE $1 = 0"
+							 " AND NOT EXISTS (SELECT FROM pgtrickle.pgt_definitions d WHERE d.pgt_id = e.pgt_id)",
+							 0);
+}
+
 /* OIDs from the other server out of the way: they are unique, and could be those of tables here. */
 static void
 forget_old_oids(void)
@@ -169,6 +178,7 @@ pgt_restore_stream_tables(PG_FUNCTION_ARGS)
 	int restored = 0;
 	bool progress = true;
 
+	forget_lost_edges();
 	forget_old_oids();
 	while (progress && todo != NIL)
 	{

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "compat.h"
 #include "name.h"
 
@@ -355,6 +356,13 @@ pgt_st_readers(Oid relid)
 }
 
 /* ---------- changes ---------- */
+
+void
+pgt_catalog_forget(int64 id)
+{
+	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1", id);
+	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", id);
+}
 
 void
 pgt_st_mark_reinit(int64 id, const char *reason)

@@ -40,6 +40,7 @@ typedef struct PgtStreamTable
 extern Oid pgt_catalog_relid(const char *name);
 extern Oid pgt_changes_namespace(void);
 extern Oid pgt_catalog_owner(void);
+extern void pgt_catalog_forget(int64 id); /* an ST's definition, edges, state and frontiers; not its table and buffer */
 extern void pgt_catalog_notify(void); /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
 
 extern void pgt_names_changed(void); /* compiled statements are forgotten everywhere when this transaction commits */

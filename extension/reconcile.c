@@ -502,7 +502,7 @@ dropped_st(PgtStreamTable *st)
 
 	/* no lock against refreshes: DROP TABLE's own keeps them out, and they take theirs first */
 	pgt_storage_drop_buffer(st->id);
-	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", st->id);
+	pgt_catalog_forget(st->id);
 	pgt_unwire_sources(sources);
 	pgt_catalog_notify();
 }

@@ -73,9 +73,10 @@ CREATE TABLE pgtrickle.pgt_frontiers (
     PRIMARY KEY (pgt_id, source_relid)
 ) WITH (fillfactor = 50);
 
--- Edges.
+-- Edges.  No foreign key to pgt_definitions: both are dumped, and pg_restore --jobs knows no order between their rows.
+-- pgt_catalog_forget() deletes the edges with the definition; restore_stream_tables() those that lost theirs.
 CREATE TABLE pgtrickle.pgt_dependencies (
-    pgt_id             bigint NOT NULL REFERENCES pgtrickle.pgt_definitions ON DELETE CASCADE,
+    pgt_id             bigint NOT NULL,
     source_relid       oid NOT NULL,
     source_type        text NOT NULL CHECK (source_type IN ('TABLE', 'STREAM_TABLE', 'VIEW', 'MATVIEW', 'FOREIGN_TABLE')),
     source_schema      text NOT NULL,                           -- names as of the last rewiring: restore finds the source by them
