@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -602,6 +603,8 @@ refresh_full(Refresh *r, char *reason, bool reinit)
 {
 	r->result.action = reinit && r->st->is_populated ? "REINITIALIZE" : "FULL";
 	r->result.reason = reason;
+	if (!r->st->is_populated)
+		pgstat_report_activity(STATE_RUNNING, psprintf("pg_trickle: first load of %s", quote_qualified_identifier(r->st->schema, r->st->name)));
 	run_program(r, full_program(r));
 	r->result.delta_rows = r->delta_rows;
 	/* Whatever the buffers hold that S1 sees is contained. */

@@ -121,8 +121,11 @@ CREATE FUNCTION pgtrickle._consumer_plan(
                   WHERE e.pgt_id = d.pgt_id AND e.source_type = 'TABLE' ORDER BY 1),
            ARRAY(SELECT u.pgt_id FROM pgtrickle.pgt_dependencies e JOIN pgtrickle.pgt_definitions u ON u.pgt_relid = e.source_relid
                   WHERE e.pgt_id = d.pgt_id AND e.source_type = 'STREAM_TABLE' ORDER BY 1),
-           NOT s.is_populated AND (SELECT sum(pg_total_relation_size(e.source_relid)) FROM pgtrickle.pgt_dependencies e
-                  WHERE e.pgt_id = d.pgt_id AND e.source_type = 'TABLE' AND EXISTS (SELECT FROM pg_class c WHERE c.oid = e.source_relid))
+           NOT s.is_populated AND (
+                WITH RECURSIVE family (relid) AS (
+                    SELECT e.source_relid FROM pgtrickle.pgt_dependencies e WHERE e.pgt_id = d.pgt_id AND e.source_type = 'TABLE'
+                     UNION SELECT i.inhrelid FROM family JOIN pg_inherits i ON i.inhparent = family.relid)
+                SELECT sum(pg_total_relation_size(c.oid)) FROM family JOIN pg_class c ON c.oid = family.relid)
                > pg_size_bytes(coalesce(current_setting('pg_trickle.sync_load_limit', true), '64MB')),
            NULL::bigint,
            EXISTS (SELECT FROM pgtrickle.pgt_dependencies e
