@@ -132,6 +132,15 @@ pgt_wake_walsenders(void)
 #endif
 }
 
+/* 18 spread what commands/explain.h was over three headers */
+#if PG_VERSION_NUM >= 180000
+#define PGT_EXPLAIN_STATE_H "commands/explain_state.h"
+#define PGT_EXPLAIN_FORMAT_H "commands/explain_format.h"
+#else
+#define PGT_EXPLAIN_STATE_H "commands/explain.h"
+#define PGT_EXPLAIN_FORMAT_H "commands/explain.h"
+#endif
+
 /* 18 adds what RETURNING returns; nothing of ours is inside one.  A macro: only one caller includes the parser's headers. */
 #if PG_VERSION_NUM >= 180000
 #define pgt_expand_rte(rte, varno, columns) expandRTE((rte), (varno), 0, VAR_RETURNING_DEFAULT, -1, true, NULL, (columns))

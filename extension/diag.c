@@ -2,7 +2,7 @@
  * diag.c - the diagnostics that SQL cannot do: resolving a name, and asking the compiler.
  *
  * Everything else is SQL (sql/50_diagnostics.sql).  These functions read and never change anything; pgt_definitions is readable by
- * everyone, so they need no privilege on the ST.
+ * everyone, so they need no privilege on the ST.  The exception is explain_delta with analyze (diag_analyze.c).
  *
  * Compiling evaluates immutable functions of the query.  So it happens as the ST's owner in a security-restricted
  * operation, exactly as a refresh does: the caller's rights are never lent to the owner's functions, nor the extension's.
@@ -18,6 +18,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "diag.h"
 #include "settings.h"
 #include "view.h"
 
@@ -105,8 +106,8 @@ pgt_diag_compiler_hint(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(view->full_hint));
 }
 
-static const char *
-diag_step_kind(PgtStepKind kind)
+const char *
+pgt_diag_step_kind(PgtStepKind kind)
 {
 	switch (kind)
 	{
@@ -122,8 +123,8 @@ diag_step_kind(PgtStepKind kind)
 	return "unknown";
 }
 
-static void
-diag_put(ReturnSetInfo *rsinfo, const char *line)
+void
+pgt_diag_put(ReturnSetInfo *rsinfo, const char *line)
 {
 	Datum value = CStringGetTextDatum(line);
 	bool isnull = false;
@@ -141,20 +142,20 @@ diag_emit_text(ReturnSetInfo *rsinfo, List *sections)
 		DiagSection *section = lfirst(lc);
 		ListCell *sc;
 
-		diag_put(rsinfo, psprintf("-- %s, strategy %s", section->title, section->program->strategy));
+		pgt_diag_put(rsinfo, psprintf("-- %s, strategy %s", section->title, section->program->strategy));
 		foreach (sc, section->program->steps)
 		{
 			PgtStep *step = lfirst(sc);
 
-			diag_put(rsinfo, psprintf("-- step %d: %s%s%s", foreach_current_index(sc) + 1, diag_step_kind(step->kind),
-									  step->name != NULL ? " " : "", step->name != NULL ? step->name : ""));
-			diag_put(rsinfo, step->sql);
+			pgt_diag_put(rsinfo, psprintf("-- step %d: %s%s%s", foreach_current_index(sc) + 1, pgt_diag_step_kind(step->kind),
+										  step->name != NULL ? " " : "", step->name != NULL ? step->name : ""));
+			pgt_diag_put(rsinfo, step->sql);
 		}
 	}
 }
 
-static void
-diag_json_field(StringInfo buf, const char *key, const char *value)
+void
+pgt_diag_json_field(StringInfo buf, const char *key, const char *value)
 {
 	escape_json(buf, key);
 	appendStringInfoString(buf, ": ");
@@ -170,20 +171,20 @@ diag_json_section(StringInfo buf, const DiagSection *section)
 	ListCell *sc;
 
 	appendStringInfoChar(buf, '{');
-	diag_json_field(buf, "for", section->title);
+	pgt_diag_json_field(buf, "for", section->title);
 	appendStringInfoString(buf, ", ");
-	diag_json_field(buf, "strategy", section->program->strategy);
+	pgt_diag_json_field(buf, "strategy", section->program->strategy);
 	appendStringInfoString(buf, ", \"steps\": [");
 	foreach (sc, section->program->steps)
 	{
 		PgtStep *step = lfirst(sc);
 
 		appendStringInfoString(buf, foreach_current_index(sc) > 0 ? ", {" : "{");
-		diag_json_field(buf, "kind", diag_step_kind(step->kind));
+		pgt_diag_json_field(buf, "kind", pgt_diag_step_kind(step->kind));
 		appendStringInfoString(buf, ", ");
-		diag_json_field(buf, "name", step->name);
+		pgt_diag_json_field(buf, "name", step->name);
 		appendStringInfoString(buf, ", ");
-		diag_json_field(buf, "sql", step->sql);
+		pgt_diag_json_field(buf, "sql", step->sql);
 		appendStringInfoChar(buf, '}');
 	}
 	appendStringInfoString(buf, "]}");
@@ -204,7 +205,7 @@ diag_emit_json(ReturnSetInfo *rsinfo, List *sections)
 		diag_json_section(&buf, lfirst(lc));
 	}
 	appendStringInfoChar(&buf, ']');
-	diag_put(rsinfo, buf.data);
+	pgt_diag_put(rsinfo, buf.data);
 }
 
 Datum
@@ -220,6 +221,12 @@ pgt_diag_explain_delta(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown format \"%s\"", format),
 				 errhint("The formats are \"text\" and \"json\".")));
+	if (!PG_ARGISNULL(2) && PG_GETARG_BOOL(2))
+	{
+		InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+		pgt_diag_analyze((ReturnSetInfo *) fcinfo->resultinfo, st, json);
+		return (Datum) 0;
+	}
 	(void) diag_compile(st, &sections);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

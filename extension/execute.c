@@ -26,6 +26,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "execute.h"
+#include "explain.h"
 #include "guc.h"
 
 static void
@@ -205,6 +206,7 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 	plan = step_plan(ex, i);
 	if (pgt_guc_log_delta_sql)
 		ereport(LOG, (errmsg("refresh step %d of %d: %s", i + 1, list_length(ex->prepared->program->steps), step->sql), errhidestmt(true)));
+	pgt_explain_expect(ex->prepared->program, step);
 	if (step->kind == PGT_STEP_ENR)
 	{
 		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);

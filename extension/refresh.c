@@ -567,10 +567,13 @@ try_delta(Refresh *r)
 
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (!diff_may_help(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* also when the error goes on: whoever catches it ends his own subtransaction, not ours */
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		if (!diff_may_help(error->sqlerrcode))
+			ReThrowError(error);
 		/* what is stored is not what was stored: nobody should have to look for this in the history */
 		if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED)
 			ereport(WARNING,
@@ -799,4 +802,39 @@ pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 	if (!by_diff)
 		pgt_barrier_wait(lsn);
 	return pgt_refresh_apply(st, initiated_by, 0);
+}
+
+PgtRefreshResult
+pgt_refresh_rehearse(PgtStreamTable *st)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	RefreshContext *before = context;
+	volatile PgtRefreshResult result = {0};
+	ErrorData *volatile error = NULL;
+
+	check_transaction();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	context = NULL;
+	PG_TRY();
+	{
+		result = pgt_refresh_now(st, "MANUAL");
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	if (context != NULL)
+		UnregisterSnapshotFromOwner(context->s1, TopTransactionResourceOwner);
+	context = before;
+	if (error != NULL)
+		ReThrowError(error);
+	return result;
 }

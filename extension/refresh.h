@@ -52,6 +52,12 @@ extern void pgt_refresh_dry_run(PgtStreamTable *st);
 /* begin + wait + apply for `st` alone, as refresh_stream_table does. */
 extern PgtRefreshResult pgt_refresh_now(PgtStreamTable *st, const char *initiated_by);
 
+/*
+ * pgt_refresh_now in a subtransaction that is rolled back: locks are given back, the ST, its frontier and the history are as before, and
+ * so is this transaction's refresh context.  Dead rows, and refresh numbers nobody sees, are all that remains.
+ */
+extern PgtRefreshResult pgt_refresh_rehearse(PgtStreamTable *st);
+
 /* S1 of this transaction's last refresh; error if there was none. */
 extern Snapshot pgt_refresh_snapshot(void);
 

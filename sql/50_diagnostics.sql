@@ -697,11 +697,11 @@ $$;
 COMMENT ON FUNCTION pgtrickle._full_hint(bigint) IS
 'The compiler''s hint, or its error: explain_st must answer for a stream table whose query is broken, too.';
 
-CREATE FUNCTION pgtrickle.explain_delta(name text, format text DEFAULT 'text') RETURNS SETOF text
-LANGUAGE c STABLE
+CREATE FUNCTION pgtrickle.explain_delta(name text, format text DEFAULT 'text', "analyze" boolean DEFAULT false) RETURNS SETOF text
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'pgt_diag_explain_delta';
-COMMENT ON FUNCTION pgtrickle.explain_delta(text, text) IS
-'The SQL that a refresh runs, compiled now, for a change in each source alone; for a query that is not incremental the reason and the recomputation. format text: a comment line, then one statement per row; json: one row. 42P01 for an unknown name, 22023 for an unknown format.';
+COMMENT ON FUNCTION pgtrickle.explain_delta(text, text, boolean) IS
+'The SQL that a refresh runs, compiled now, for a change in each source alone; for a query that is not incremental the reason and the recomputation. format text: a comment line, then one statement per row; json: one row. With "analyze" (a reserved word: quote it) a refresh for the changes pending now runs and is rolled back: each statement with its plan, result rows, rows of tables read, buffers (pages of tables and indexes) and milliseconds; for the owner, as refresh_stream_table. 42P01 for an unknown name, 22023 for an unknown format, 42501 for others than the owner with analyze.';
 
 CREATE FUNCTION pgtrickle.explain_st(name text) RETURNS TABLE (property text, value text)
 LANGUAGE sql STABLE
