@@ -127,32 +127,64 @@ with_upstream(PgtStreamTable *st)
 	return seen;
 }
 
-/* Does every table frontier of these STs contain what `goal` sees? */
+/*
+ * Has this ST, as committed by now, consumed all that `goal` sees of its tables and all that its upstreams have become?  These were
+ * asked before: what they are at the moment contains the goal, or will be asked for again.
+ */
+static bool
+covers(int64 pgt_id, const PgtFrontier *goal)
+{
+	PgtStreamTable *st = pgt_st_by_id(pgt_id);
+	List *frontiers = pgt_frontiers_read(pgt_id);
+	ListCell *lc;
+
+	if (st == NULL || !st->is_populated || st->needs_reinit || list_length(frontiers) < list_length(pgt_st_sources(pgt_id)))
+		return false;
+	foreach (lc, frontiers)
+	{
+		PgtSourceFrontier *frontier = lfirst(lc);
+		PgtStreamTable *upstream = frontier->snapshot ? NULL : pgt_st_by_relid(frontier->relid);
+
+		if (frontier->snapshot ? !pgt_frontier_covers(frontier->snapshot, goal)
+							   : upstream == NULL || frontier->upstream < upstream->refresh_no)
+			return false;
+	}
+	return true;
+}
+
+/* `sts` upstream first. */
 static bool
 all_cover(List *sts, const PgtFrontier *goal)
 {
 	bool covered = true;
+	PgtCatalogScope scope;
 	ListCell *lc;
 
 	SPI_connect();
 	PushActiveSnapshot(GetLatestSnapshot());
+	scope = pgt_catalog_begin();
 	foreach (lc, sts)
-	{
-		PgtCatalogScope scope = pgt_catalog_begin();
-		ListCell *lf;
-
-		foreach (lf, pgt_frontiers_read(((PgtStreamTable *) lfirst(lc))->id))
-		{
-			PgtSourceFrontier *frontier = lfirst(lf);
-
-			if (frontier->snapshot)
-				covered &= pgt_frontier_covers(frontier->snapshot, goal);
-		}
-		pgt_catalog_end(scope);
-	}
+		covered = covered && covers(((PgtStreamTable *) lfirst(lc))->id, goal);
+	pgt_catalog_end(scope);
 	PopActiveSnapshot();
 	SPI_finish();
 	return covered;
+}
+
+/* How long the consumer is given to do it, ms: it is about to where all schedules are `continuous`. */
+static int
+patience(List *sts)
+{
+	ListCell *lc;
+
+	foreach (lc, sts)
+	{
+		PgtStreamTable *st = lfirst(lc);
+
+		if (st->schedule == NULL || pg_strcasecmp(st->schedule, "continuous") != 0)
+			return 0;
+	}
+	return 50;
 }
 
 /*
@@ -163,20 +195,21 @@ pgt_wait_for(PG_FUNCTION_ARGS)
 {
 	PgtStreamTable *st = refreshable(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	Interval *timeout = PG_GETARG_INTERVAL_P(1);
-	TimestampTz start = GetCurrentTimestamp();
-	TimestampTz patience = TimestampTzPlusMilliseconds(start, 50);
 	double timeout_ms = timeout->time / 1000.0 + timeout->day * 86400000.0;
 	List *chain = with_upstream(st);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), patience(chain));
 	PgtFrontier *goal = pgt_frontier_from_snapshot(GetLatestSnapshot());
 	int nest;
 	ListCell *lc;
 
 	if (timeout_ms <= 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("timeout must be positive")));
-	while (GetCurrentTimestamp() < patience)
+	for (;;)
 	{
 		if (all_cover(chain, goal))
 			PG_RETURN_VOID();
+		if (GetCurrentTimestamp() >= until)
+			break;
 		CHECK_FOR_INTERRUPTS();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 2, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -93,37 +93,45 @@ verify "after both have ended"
 check_sql "all of them is seen" "SELECT who, n FROM own WHERE who IN ('long', 'prepared') ORDER BY 1" "long|135
 prepared|10"
 
-# ---- reading one's own writes
+# ---- reading one's own writes, while others write the same table
+q_script > /dev/null <<'SQL'
+SELECT pgtrickle.create_stream_table('up', 'SELECT id, who FROM t', 'continuous');
+SELECT pgtrickle.create_stream_table('down', 'SELECT who, count(*) AS n FROM up GROUP BY who', '1d');
+SELECT pgtrickle.create_stream_table('marked', 'SELECT id, who FROM t', '1d');
+SQL
 cat > "$PGT_DIR/own.py" <<'PY'
 import psycopg2, sys
-conn = psycopg2.connect("")
+conn = psycopg2.connect("application_name=" + sys.argv[1])
 conn.autocommit = True
 cur = conn.cursor()
 me = sys.argv[1]
-for i in range(1, 41):
-    if me == "waits":
-        cur.execute("INSERT INTO t (k, v, who) VALUES (1, 1, %s)", (me,))
-        cur.execute("SELECT pgtrickle.wait_for('own')")
-    elif me == "soon":
-        cur.execute("INSERT INTO t (k, v, who) VALUES (1, 1, %s)", (me,))
-        cur.execute("SELECT pgtrickle.wait_for('soon')")
-        cur.execute("SELECT count(*) FROM soon WHERE who = 'soon'")
-        if cur.fetchone() != (i,):
-            print("soon lacks own write", i)
-        continue
-    else:
+st = {"waits": "own", "writes": "own", "soon": "soon", "chained": "down", "marked": "marked"}[me]
+count = f"SELECT n FROM {st} WHERE who = %s" if st in ("own", "down") else f"SELECT count(*) FROM {st} WHERE who = %s"
+for i in range(1, 201):
+    if me == "writes":
         cur.execute("CALL pgtrickle.write_and_refresh($$INSERT INTO t (k, v, who) VALUES (1, 1, 'writes')$$, 'own')")
-    cur.execute("SELECT n FROM own WHERE who = %s", (me,))
+    else:
+        cur.execute("INSERT INTO t (k, v, who) VALUES (1, 1, %s)", (me,))
+        if me == "marked" and i % 20 == 0:
+            cur.execute("SELECT pgtrickle._mark_full(ARRAY(SELECT pgt_id FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'marked'), 'a test')")
+        cur.execute("SELECT pgtrickle.wait_for(%s)", (st,))
+    cur.execute(count, (me,))
     got = cur.fetchone()
     if got != (i,):
         print(me, "expected", i, "got", got)
+print("done")
 PY
-writers_start 12
+writers_start 120
 pids=
-for me in waits soon writes; do timeout 60 /usr/bin/python3 "$PGT_DIR/own.py" $me > "$PGT_DIR/own.$me.out" 2>&1 & pids+=" $!"; done
+for me in waits soon writes chained marked; do timeout 120 /usr/bin/python3 "$PGT_DIR/own.py" $me > "$PGT_DIR/own.$me.out" 2>&1 & pids+=" $!"; done
 wait $pids
-check_eq "wait_for and write_and_refresh: own writes are there, each time" "$(cat "$PGT_DIR"/own.*.out)" ""
+check "somebody else wrote all the time" kill -0 "$writers"
 kill "$writers" 2> /dev/null
+for me in waits soon writes chained marked; do check_eq "200 own writes, each of them seen: $me" "$(head -5 "$PGT_DIR/own.$me.out")" "done"; done
+q "SELECT pgtrickle.create_stream_table('empty', 'SELECT id, who FROM t', '1d', initialize => false)" > /dev/null
+q "SELECT pgtrickle.wait_for('empty')" > /dev/null
+check_sql "wait_for fills what was never filled" "SELECT count(*) FROM empty WHERE who = 'waits'" 200
+q "SELECT pgtrickle.drop_stream_table(n) FROM unnest('{down,up,marked,empty}'::text[]) n" > /dev/null
 check_error "an upstream cannot be dropped from under its reader" "DROP TABLE b" 2BP01
 q "SELECT pgtrickle.drop_stream_table('b', true)" > /dev/null
 check_sql "dropped with its readers" "SELECT string_agg(pgt_name, ',' ORDER BY pgt_name) FROM pgtrickle.pgt_stream_tables" "a,own,soon"
