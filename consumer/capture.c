@@ -436,7 +436,7 @@ pgt_capture_events(PgtCapture *c, const PgtCaptureEvents *events, void *arg)
 }
 
 void
-pgt_capture_attach(PgtCapture *c, PgtApply *apply, PgtStream *stream, uint64_t applied_lsn)
+pgt_capture_attach(PgtCapture *c, PgtApply *apply, PgtStream *stream, uint64_t applied_lsn, bool masks)
 {
 	static const PgtApplyEvents apply_events = {on_apply_done, on_apply_failed};
 
@@ -446,6 +446,8 @@ pgt_capture_attach(PgtCapture *c, PgtApply *apply, PgtStream *stream, uint64_t a
 	c->applied = applied_lsn;
 	c->skipping = true;
 	c->decoder = pgt_decoder_create(&decode_ops, c);
+	if (!masks)
+		pgt_decoder_without_masks(c->decoder);
 	pgt_apply_events(apply, &apply_events, c);
 }
 

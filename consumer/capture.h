@@ -30,8 +30,8 @@ extern PgtCapture *pgt_capture_create(PgtLoop *loop, const PgtOptions *options, 
 extern void pgt_capture_events(PgtCapture *c, const PgtCaptureEvents *events, void *arg);
 extern void pgt_capture_free(PgtCapture *c);
 
-/* a new session: apply and stream stay the caller's */
-extern void pgt_capture_attach(PgtCapture *c, PgtApply *apply, PgtStream *stream, uint64_t applied_lsn);
+/* a new session: apply and stream stay the caller's; masks: rows have the field changed_columns */
+extern void pgt_capture_attach(PgtCapture *c, PgtApply *apply, PgtStream *stream, uint64_t applied_lsn, bool masks);
 extern void pgt_capture_detach(PgtCapture *c);
 
 extern bool pgt_capture_frame(PgtCapture *c, const unsigned char *frame, size_t len, PgtErr *err);

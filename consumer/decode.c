@@ -35,6 +35,7 @@ struct PgtDecoder
 	RelEntry *rels;
 	uint32_t nrels;
 	uint32_t rels_size; /* power of two */
+	uint16_t fixed_fields;
 	bool in_xact;
 	uint64_t xid;
 };
@@ -54,8 +55,15 @@ pgt_decoder_create(const PgtDecodeOps *ops, void *arg)
 	if (d == NULL)
 		abort();
 	d->ops = *ops;
+	d->fixed_fields = FIXED_FIELDS;
 	d->arg = arg;
 	return d;
+}
+
+void
+pgt_decoder_without_masks(PgtDecoder *d)
+{
+	d->fixed_fields = FIXED_FIELDS - 1;
 }
 
 void
@@ -215,7 +223,7 @@ decode_data(PgtDecoder *d, Cursor c, PgtErr *err)
 	rel = rel_find(d, msg.relid, msg.gen);
 	if (rel == NULL)
 		return corrupt(err, "data message for a relation that was not announced");
-	msg.nfields = (uint16_t) (FIXED_FIELDS + rel->ncols);
+	msg.nfields = (uint16_t) (d->fixed_fields + rel->ncols);
 	if (!check_tuples(d, &msg))
 		return corrupt(err, "data message whose rows do not match their relation");
 	if (msg.nrows > 0)

@@ -26,7 +26,7 @@ typedef struct PgtDataMsg
 {
 	uint32_t relid;
 	uint32_t gen;
-	uint16_t nfields; /* of each tuple: xid, op, changed_columns, columns */
+	uint16_t nfields; /* of each tuple: xid, op, changed_columns (unless without masks), columns */
 	uint32_t nrows;
 	const unsigned char *tuples;
 	size_t len;
@@ -44,6 +44,8 @@ typedef struct PgtDecodeOps
 typedef struct PgtDecoder PgtDecoder;
 
 extern PgtDecoder *pgt_decoder_create(const PgtDecodeOps *ops, void *arg);
+/* the stream was started with changed_columns off: tuples lack that field */
+extern void pgt_decoder_without_masks(PgtDecoder *d);
 extern void pgt_decoder_free(PgtDecoder *d);
 extern bool pgt_decode_frame(PgtDecoder *d, const unsigned char *frame, size_t len, PgtErr *err);
 extern bool pgt_decoder_in_transaction(const PgtDecoder *d);

@@ -26,6 +26,7 @@ typedef struct PgtErr
 #define PGT_STATE_FENCED "PT005" /* progress was moved by another consumer */
 #define PGT_STATE_NO_EXTENSION "PT006"
 #define PGT_STATE_LOCKED "PT007" /* another consumer holds the slot */
+#define PGT_STATE_SCHEMA "PT008" /* the schema is of a version that we cannot serve */
 #define PGT_STATE_INTERNAL "PT009"
 
 typedef enum PgtExit

@@ -7,6 +7,9 @@
  * when the first one's connection dies.  The lock is for order only; what fences a predecessor that is not quite dead is the
  * compare-and-swap in apply.c.
  *
+ * The schema may be of the version before ours (schema.h).  When ALTER EXTENSION UPDATE changes it under a running session, the session
+ * starts over with the new shape of rows: told by NOTIFY, by the regular look at settings, or by a COPY whose rows do not fit.
+ *
  * The hooks of consumer.h that the scheduler calls are at the end of this file; they reach the one session of the process.
  */
 #include "consumer/session.h"
@@ -23,6 +26,7 @@
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/retry.h"
+#include "consumer/schema.h"
 #include "consumer/sqlbuf.h"
 
 #define LOCK_POLL_US 250000
@@ -31,6 +35,7 @@
 #define SLOT_BUSY_US 200000
 #define BEHIND_US 5000000
 #define STATE_OBJECT_IN_USE "55006"
+#define STATE_BAD_COPY "22P04" /* a row has another number of fields than the segment */
 
 typedef enum SessionState
 {
@@ -60,6 +65,7 @@ struct PgtSession
 	PgtTimer again; /* reconnect */
 	PgtTimer lock;  /* try the lock again */
 	PgtTimer watch;
+	PgtSchema schema;
 	bool ever_attached;
 	bool told_waiting;
 	bool draining;
@@ -95,6 +101,7 @@ static const struct
 	{"22023", PGT_EXIT_CHECK},
 	{PGT_STATE_NO_EXTENSION, PGT_EXIT_CHECK},
 	{PGT_STATE_SYNC_STANDBY, PGT_EXIT_SYNC_STANDBY},
+	{PGT_STATE_SCHEMA, PGT_EXIT_CHECK},
 };
 
 static bool
@@ -143,7 +150,8 @@ session_failed(PgtSession *s, const char *context, const PgtErr *err)
 	if (s->state == SESSION_DOWN || s->state == SESSION_STOPPED)
 		return;
 	close_everything(s);
-	if (!s->ever_attached && is_permanent(err, &code))
+	/* waiting does not help: another program has to run, and whoever supervises this one starts it */
+	if (is_permanent(err, &code) && (!s->ever_attached || strcmp(err->sqlstate, PGT_STATE_SCHEMA) == 0))
 	{
 		s->state = SESSION_STOPPED;
 		s->events.on_fatal(s->arg, err, code);
@@ -175,13 +183,31 @@ on_control_closed(void *arg, const PgtErr *err)
 	session_failed(arg, "control connection", err);
 }
 
+/* The schema while we stream: has somebody updated it? */
+static void
+on_schema_again(void *arg, const PGresult *res, const PgtErr *err)
+{
+	PgtSession *s = arg;
+	PgtSchema now;
+
+	if (err || s->state != SESSION_RUNNING)
+		return;
+	pgt_schema_set(&now, PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+	if (strcmp(now.version, s->schema.version) == 0)
+		return;
+	close_everything(s);
+	pgt_timer_after(s->loop, &s->again, 0);
+}
+
 static void
 on_control_notify(void *arg, const PGnotify *n)
 {
 	PgtSession *s = arg;
 
-	if (s->state == SESSION_RUNNING)
-		pgt_sched_on_catalog();
+	if (s->state != SESSION_RUNNING)
+		return;
+	pgt_conn_query(s->control, pgt_schema_sql, on_schema_again, s);
+	pgt_sched_on_catalog();
 }
 
 static bool
@@ -253,7 +279,10 @@ on_apply_failed(void *arg, const PgtErr *err, const PgtRows *culprit)
 {
 	PgtSession *s = arg;
 
-	if (culprit && is_data_error(err))
+	/* ALTER EXTENSION UPDATE has given the segment a column more since we started: the rows are as good as any */
+	if (!s->schema.masks && strcmp(err->sqlstate, STATE_BAD_COPY) == 0)
+		pgt_log(PGT_LOG_INFO, "apply", "the buffers have changed their shape");
+	else if (culprit && is_data_error(err))
 	{
 		pgt_log(PGT_LOG_WARNING, "apply", "rows of source %u cannot be stored, its stream tables will be recomputed: %s", culprit->relid,
 				err->message);
@@ -334,7 +363,10 @@ watch_settings(void *arg)
 	PgtSession *s = arg;
 
 	if (pgt_conn_is_idle(s->control))
+	{
 		pgt_conn_query(s->control, "SELECT current_setting('synchronous_standby_names')", on_watch, s);
+		pgt_conn_query(s->control, pgt_schema_sql, on_schema_again, s);
+	}
 	if (pgt_capture_lag_us(s->capture) > BEHIND_US)
 		pgt_log(PGT_LOG_INFO, "apply", "behind: the oldest unapplied transaction came %.0f s ago, %.1f MB are waiting",
 				(double) pgt_capture_lag_us(s->capture) / 1e6, (double) pgt_capture_queued(s->capture) / (1024 * 1024));
@@ -372,7 +404,20 @@ on_segments(void *arg, const PgtErr *err)
 	}
 	s->state = SESSION_STARTING;
 	pgt_apply_start(s->apply, s->applied_at_attach);
-	pgt_stream_start(s->stream);
+	pgt_stream_start(s->stream, s->schema.masks);
+}
+
+static void
+attach_failed(PgtSession *s, const PgtErr *err)
+{
+	PgtErr e = *err;
+
+	if (strcmp(e.sqlstate, "42883") == 0 || strcmp(e.sqlstate, "3F000") == 0 || strcmp(e.sqlstate, "42P01") == 0)
+	{
+		pgt_err_set(&e, PGT_STATE_NO_EXTENSION, "the extension pg_trickle is not installed in this database");
+		pgt_err_hint(&e, "CREATE EXTENSION pg_trickle; in the database that holds the stream tables.");
+	}
+	session_failed(s, "attaching", &e);
 }
 
 static void
@@ -384,13 +429,7 @@ on_attached(void *arg, const PGresult *res, const PgtErr *err)
 
 	if (err)
 	{
-		e = *err;
-		if (strcmp(e.sqlstate, "42883") == 0 || strcmp(e.sqlstate, "3F000") == 0)
-		{
-			pgt_err_set(&e, PGT_STATE_NO_EXTENSION, "the extension pg_trickle is not installed in this database");
-			pgt_err_hint(&e, "CREATE EXTENSION pg_trickle; in the database that holds the stream tables.");
-		}
-		session_failed(s, "attaching", &e);
+		attach_failed(s, err);
 		return;
 	}
 	if (!pgt_lsn_parse(PQgetvalue(res, 0, 0), &s->applied_at_attach))
@@ -407,27 +446,54 @@ on_attached(void *arg, const PGresult *res, const PgtErr *err)
 	snprintf(s->gap, sizeof(s->gap), "%s", PQgetvalue(res, 0, 1));
 	if (s->gap[0])
 		pgt_log(PGT_LOG_WARNING, "session", "no continuity with what was captured before, every stream table will be recomputed: %s", s->gap);
-	if (strcmp(PQgetvalue(res, 0, 2), PGT_VERSION) != 0)
-		pgt_log(PGT_LOG_WARNING, "session", "this is version %s, the extension's schema is %s", PGT_VERSION, PQgetvalue(res, 0, 2));
 	s->stream = pgt_stream_open(s->loop, s->options);
 	pgt_stream_events(s->stream, &stream_events, s);
 	s->apply = pgt_apply_open(s->loop, s->options, s->segments);
-	pgt_capture_attach(s->capture, s->apply, s->stream, s->applied_at_attach);
+	pgt_capture_attach(s->capture, s->apply, s->stream, s->applied_at_attach, s->schema.masks);
 	pgt_segments_attach(s->segments, s->control);
 	pgt_segments_load(s->segments, NULL, on_segments, s);
+}
+
+/* Before _consumer_attach, which writes: a schema that we do not know is left as it is. */
+static void
+on_schema(void *arg, const PGresult *res, const PgtErr *err)
+{
+	PgtSession *s = arg;
+	const char *params[2] = {s->options->slot, PGT_VERSION};
+	PgtSchema before;
+	PgtErr e;
+
+	if (err)
+	{
+		attach_failed(s, err);
+		return;
+	}
+	before = s->schema;
+	pgt_schema_set(&s->schema, PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+	if (before.version[0] && strcmp(before.version, s->schema.version) != 0)
+		pgt_log(PGT_LOG_INFO, "session", "the extension's schema changed from version %s to %s", before.version, s->schema.version);
+	if (pgt_schema_refuse(&s->schema, &e))
+	{
+		session_failed(s, "attaching", &e);
+		return;
+	}
+	if (!pgt_schema_is_current(&s->schema))
+		pgt_log(PGT_LOG_WARNING, "session",
+				"the extension's schema is version %s, this is %s: serving it without the self-monitoring policy"
+				" until ALTER EXTENSION pg_trickle UPDATE",
+				s->schema.version, PGT_VERSION);
+	pgt_conn_params(s->control,
+					"SELECT a.applied_lsn, a.gap, a.schema_version, current_setting('synchronous_standby_names')"
+					" FROM pgtrickle._consumer_attach($1::name, $2::text) a",
+					2, params, on_attached, s);
 }
 
 static void
 attach(PgtSession *s)
 {
-	const char *params[2] = {s->options->slot, PGT_VERSION};
-
 	s->state = SESSION_ATTACHING;
 	pgt_conn_query(s->control, "LISTEN pgtrickle_catalog", NULL, NULL);
-	pgt_conn_params(s->control,
-					"SELECT a.applied_lsn, a.gap, a.schema_version, current_setting('synchronous_standby_names')"
-					" FROM pgtrickle._consumer_attach($1::name, $2::text) a",
-					2, params, on_attached, s);
+	pgt_conn_query(s->control, pgt_schema_sql, on_schema, s);
 }
 
 static void
@@ -580,6 +646,12 @@ pgt_session_is_attached(const PgtSession *s)
 }
 
 /* ---- consumer.h: called by the scheduling side ---- */
+
+bool
+pgt_consumer_schema_is_current(void)
+{
+	return pgt_session_is_attached(the_session) && pgt_schema_is_current(&the_session->schema);
+}
 
 uint64_t
 pgt_consumer_applied_lsn(void)

@@ -327,7 +327,7 @@ pgt_stream_close(PgtStream *s)
 }
 
 void
-pgt_stream_start(PgtStream *s)
+pgt_stream_start(PgtStream *s, bool masks)
 {
 	PgtSql sql = {0};
 
@@ -336,6 +336,8 @@ pgt_stream_start(PgtStream *s)
 	pgt_sql_add(&sql, " LOGICAL 0/0 (\"protocol_version\" '%d', \"compression\" '%s'", PGT_FRAME_VERSION, s->options->compression);
 	if (s->options->linger_ms >= 0)
 		pgt_sql_add(&sql, ", \"linger\" '%d'", (int) s->options->linger_ms);
+	if (!masks)
+		pgt_sql_add(&sql, ", \"changed_columns\" 'off'");
 	pgt_sql_add(&sql, ")");
 	pgt_conn_query(s->conn, sql.text, on_start_result, s);
 	pgt_sql_free(&sql);

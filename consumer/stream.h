@@ -23,8 +23,8 @@ extern PgtStream *pgt_stream_open(PgtLoop *loop, const PgtOptions *options);
 extern void pgt_stream_events(PgtStream *s, const PgtStreamEvents *events, void *arg);
 extern void pgt_stream_close(PgtStream *s);
 
-/* begins at the slot's confirmed position, once the connection is there */
-extern void pgt_stream_start(PgtStream *s);
+/* begins at the slot's confirmed position, once the connection is there; masks: rows with the field changed_columns */
+extern void pgt_stream_start(PgtStream *s, bool masks);
 extern int pgt_stream_backend_pid(const PgtStream *s);
 
 extern void pgt_stream_pause(PgtStream *s, bool pause);

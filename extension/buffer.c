@@ -37,7 +37,6 @@
 /* Fixed columns of a segment */
 #define SEG_XID 1
 #define SEG_OP 2
-#define SEG_MASK 3
 
 /* How one used column is taken from a segment's tuple. */
 typedef struct ColumnReader
@@ -57,7 +56,8 @@ typedef struct SegmentReader
 {
 	Relation rel;
 	ColumnReader *columns;
-	char *missing; /* why rows of this segment cannot be described, or NULL */
+	char *missing;   /* why rows of this segment cannot be described, or NULL */
+	AttrNumber mask; /* changed_columns: invalid in a segment of schema 0.19.0, behind the columns in one from before the update */
 	bool mask_is_varbit;
 } SegmentReader;
 
@@ -148,7 +148,8 @@ segment_open(const PgtViewSource *source, Oid segrelid)
 	reader->rel = rel;
 	reader->columns = palloc0(sizeof(ColumnReader) * list_length(source->attnums));
 	desc = RelationGetDescr(rel);
-	reader->mask_is_varbit = TupleDescAttr(desc, SEG_MASK - 1)->atttypid == VARBITOID;
+	reader->mask = get_attnum(segrelid, "changed_columns");
+	reader->mask_is_varbit = reader->mask != InvalidAttrNumber && TupleDescAttr(desc, reader->mask - 1)->atttypid == VARBITOID;
 	table = relation_open(source->relid, NoLock);
 	foreach (lc, source->attnums)
 	{
@@ -220,7 +221,7 @@ delta_add_row(PgtDelta *delta, const PgtViewSource *source, SegmentReader *reade
 	bool *nulls = palloc(sizeof(bool) * delta->desc->natts);
 	bool isnull;
 	char op = DatumGetChar(slot_getattr(slot, SEG_OP, &isnull));
-	Datum mask;
+	Datum mask = 0;
 
 	delta->seen = true;
 	if (op == 'T' || op == 'X')
@@ -228,7 +229,9 @@ delta_add_row(PgtDelta *delta, const PgtViewSource *source, SegmentReader *reade
 		delta->diff_reason = op == 'T' ? "TRUNCATE of a source" : "a change of a source could not be captured by value";
 		return;
 	}
-	mask = slot_getattr(slot, SEG_MASK, &isnull);
+	isnull = true;
+	if (reader->mask != InvalidAttrNumber)
+		mask = slot_getattr(slot, reader->mask, &isnull);
 	if (!isnull && !mask_touches(source, mask, reader->mask_is_varbit))
 		return;
 	if (reader->missing)

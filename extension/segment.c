@@ -66,13 +66,15 @@ run_ddl(const char *sql)
 		elog(ERROR, "could not run (%s): %s", SPI_result_code_string(rc), sql);
 }
 
-/* Make a table of pgtrickle_changes a member of the extension. */
+/* Make a table of pgtrickle_changes a member of the extension.  In a script of the extension it is one already. */
 static void
 adopt(const char *name)
 {
 	ObjectAddress table;
 	ObjectAddress extension;
 
+	if (creating_extension)
+		return;
 	ObjectAddressSet(table, RelationRelationId, changes_relid(name));
 	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("pg_trickle", false));
 	recordDependencyOn(&table, &extension, DEPENDENCY_EXTENSION);
@@ -163,6 +165,8 @@ parent_fits(const PgtSource *source, Oid parent)
 {
 	AttrNumber attnum = get_attnum(parent, "changed_columns");
 
+	if (attnum == InvalidAttrNumber) /* schema 0.19.0 */
+		return true;
 	return get_atttype(parent, attnum) == (source->natts <= PGT_MASK_INT8_MAX ? INT8OID : VARBITOID);
 }
 
@@ -171,9 +175,11 @@ create_parent(const PgtSource *source)
 {
 	char *name = parent_name(source->relid);
 
-	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (xid pg_catalog.xid8, op pg_catalog.\"char\", changed_columns pg_catalog.%s)"
+	char *masks = pgt_schema_has_masks() ? psprintf(", changed_columns pg_catalog.%s", mask_type(source->natts)) : "";
+
+	run_ddl(psprintf("CREATE %s TABLE pgtrickle_changes.%s (xid pg_catalog.xid8, op pg_catalog.\"char\"%s)"
 					 " WITH (autovacuum_enabled = off)",
-					 pgt_segment_logged() ? "" : "UNLOGGED", name, mask_type(source->natts)));
+					 pgt_segment_logged() ? "" : "UNLOGGED", name, masks));
 	run_ddl(psprintf("REVOKE ALL ON pgtrickle_changes.%s FROM PUBLIC", name));
 	adopt(name);
 }

@@ -330,6 +330,12 @@ list_to_int2_array(List *list)
 	return PointerGetDatum(construct_array(elems, n, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
 }
 
+bool
+pgt_schema_has_masks(void)
+{
+	return get_attnum(pgt_catalog_relid("pgt_sources"), "mask") != InvalidAttrNumber;
+}
+
 PgtSource *
 pgt_source_get(Oid relid)
 {
@@ -338,7 +344,9 @@ pgt_source_get(Oid relid)
 	PgtSource *source = NULL;
 
 	SPI_connect();
-	if (pgt_catalog_find("SELECT gen, attnums, kinds, layout, natts, mask, insert_only FROM pgtrickle.pgt_sources WHERE relid = $1",
+	if (pgt_catalog_find(pgt_schema_has_masks()
+							 ? "SELECT gen, attnums, kinds, layout, natts, insert_only, mask FROM pgtrickle.pgt_sources WHERE relid = $1"
+							 : "SELECT gen, attnums, kinds, layout, natts, insert_only, false FROM pgtrickle.pgt_sources WHERE relid = $1",
 						 OIDOID, ObjectIdGetDatum(relid)) > 0)
 	{
 		HeapTuple row = SPI_tuptable->vals[0];
@@ -353,8 +361,8 @@ pgt_source_get(Oid relid)
 		source->kinds = TextDatumGetCString(SPI_getbinval(row, desc, 3, &isnull));
 		source->layout = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
 		source->natts = DatumGetInt16(SPI_getbinval(row, desc, 5, &isnull));
-		source->mask = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull));
-		source->insert_only = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
+		source->insert_only = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull));
+		source->mask = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
 	}
 	SPI_finish();
 	pgt_catalog_end(scope);
@@ -389,14 +397,18 @@ store_source(const PgtSource *source)
 	Oid types[8] = {OIDOID, INT4OID, INT2ARRAYOID, TEXTOID, INT4OID, INT2OID, BOOLOID, BOOLOID};
 	Datum values[8] = {ObjectIdGetDatum(source->relid), Int32GetDatum(source->gen),
 					   list_to_int2_array(source->attnums), CStringGetTextDatum(source->kinds), Int32GetDatum(source->layout),
-					   Int16GetDatum(source->natts), BoolGetDatum(source->mask), BoolGetDatum(source->insert_only)};
+					   Int16GetDatum(source->natts), BoolGetDatum(source->insert_only), BoolGetDatum(source->mask)};
+	bool masks = pgt_schema_has_masks();
+	int n = masks ? 8 : 7;
 
-	if (pgt_catalog_exec("UPDATE pgtrickle.pgt_sources SET gen = $2, attnums = $3, kinds = $4, layout = $5, natts = $6,"
-						 " mask = $7, insert_only = $8 WHERE relid = $1",
-						 8, types, values, NULL) == 0)
-		pgt_catalog_exec("INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, mask, insert_only)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-						 8, types, values, NULL);
+	if (pgt_catalog_exec(psprintf("UPDATE pgtrickle.pgt_sources SET gen = $2, attnums = $3, kinds = $4, layout = $5, natts = $6,"
+								  " insert_only = $7%s WHERE relid = $1",
+								  masks ? ", mask = $8" : ""),
+						 n, types, values, NULL) == 0)
+		pgt_catalog_exec(psprintf("INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, insert_only%s)"
+								  " VALUES ($1, $2, $3, $4, $5, $6, $7%s)",
+								  masks ? ", mask" : "", masks ? ", $8" : ""),
+						 n, types, values, NULL);
 }
 
 static void
@@ -641,7 +653,7 @@ install_want(const PgtSourceWant *want)
 	source.attnums = have ? list_union_int(have->attnums, want->attnums) : list_concat_unique_int(NIL, want->attnums);
 	list_sort(source.attnums, list_int_cmp);
 	source.insert_only = want->insert_only && (have == NULL || have->insert_only);
-	source.mask = pgt_guc_columnar_tracking;
+	source.mask = pgt_guc_columnar_tracking && pgt_schema_has_masks();
 	install(&source, true);
 }
 

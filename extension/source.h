@@ -30,6 +30,9 @@ typedef struct PgtSourceWant
 } PgtSourceWant;
 
 /* NULL when relid is not registered.  Latest state; result in the current memory context. */
+/* Whether registrations and buffers know masks: those of the version before, until ALTER EXTENSION UPDATE, do not. */
+extern bool pgt_schema_has_masks(void);
+
 extern PgtSource *pgt_source_get(Oid relid);
 
 extern List *pgt_source_list(void); /* all registered relations, sorted */

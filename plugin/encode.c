@@ -137,17 +137,19 @@ put_datum(PgtFrame *f, unsigned char *p, const PgtColumn *col, Datum value, Size
 	return put_bytes(f, p, bytes, col->typlen, rest);
 }
 
-/* xid, op, changed_columns */
+/* xid, op, and unless the buffers have none, changed_columns */
 static unsigned char *
 put_head(PgtSession *s, PgtTarget *t, const PgtRow *row, unsigned char *p)
 {
 	const PgtMask *mask = row->mask;
 
-	p = put16(p, (uint16) (t->ncols + 3));
+	p = put16(p, (uint16) (t->ncols + (s->opt.changed_columns ? 3 : 2)));
 	p = put32(p, 8);
 	p = put64(p, s->xid);
 	p = put32(p, 1);
 	*p++ = (unsigned char) row->op;
+	if (!s->opt.changed_columns)
+		return p;
 	if (mask == NULL)
 		return put32(p, (uint32) -1);
 	if (mask->bits == NULL)

@@ -35,6 +35,7 @@ static const OptionDef options[] = {
 	{"node", KIND_INT, offsetof(PgtOptions, node), 0, 32767, {0}, "an integer from 0 to 32767"},
 	{"include_xid", KIND_BOOL, offsetof(PgtOptions, include_xid), 0, 0, {0}, "\"on\" or \"off\""},
 	{"include_lsn", KIND_BOOL, offsetof(PgtOptions, include_lsn), 0, 0, {0}, "\"on\" or \"off\""},
+	{"changed_columns", KIND_BOOL, offsetof(PgtOptions, changed_columns), 0, 0, {0}, "\"on\" or \"off\""},
 };
 
 #define NOPTIONS ((int) (sizeof(options) / sizeof(options[0])))
@@ -45,6 +46,7 @@ pgt_options_init(PgtOptions *o)
 	memset(o, 0, sizeof(*o));
 	o->protocol_version = 1;
 	o->linger = 5; /* tests/bench/plugin_linger.sh: less than half the CPU at 1,000 tx/s */
+	o->changed_columns = true;
 }
 
 static int
@@ -155,5 +157,5 @@ pgt_options_allowed(const char *name)
 const char *
 pgt_options_names(void)
 {
-	return "protocol_version, format, compression, linger, node, include_xid, include_lsn";
+	return "protocol_version, format, compression, linger, node, include_xid, include_lsn, changed_columns";
 }

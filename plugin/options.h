@@ -18,11 +18,12 @@ typedef struct PgtOptions
 	int protocol_version;
 	PgtFormat format;
 	bool lz4;
-	int linger;       /* ms to wait after a commit when caught up */
-	int node;         /* node id stamped into frames */
-	bool include_xid; /* json only */
-	bool include_lsn; /* json only */
-	uint32_t seen;    /* bit per option already given */
+	int linger;           /* ms to wait after a commit when caught up */
+	int node;             /* node id stamped into frames */
+	bool include_xid;     /* json only */
+	bool include_lsn;     /* json only */
+	bool changed_columns; /* tuples have that field; off: buffers of schema 0.19.0 lack it */
+	uint32_t seen;        /* bit per option already given */
 } PgtOptions;
 
 typedef enum PgtOptionResult

@@ -7,7 +7,8 @@
  * the historic file number, which REINDEX gives away: without that file the table is read from end to end, it is small.
  *
  * Nobody vouches for the schema's name: where the extension is not installed, anyone allowed to create schemas may have made
- * a table of this name.  So its shape is checked before a value is trusted, and every value after that.
+ * a table of this name.  So its shape is checked before a value is trusted, and every value after that.  Two shapes are ours:
+ * schema 0.19.0 had no column `mask`, and WAL from before an update is read with it: no masks then.
  */
 #include "plugin/registry.h"
 
@@ -42,8 +43,8 @@ enum
 	REG_KINDS,
 	REG_LAYOUT,
 	REG_NATTS,
-	REG_MASK,
 	REG_INSERT_ONLY,
+	REG_MASK,
 	REG_COLUMNS
 };
 
@@ -52,7 +53,7 @@ static const struct
 	const char *name;
 	Oid type;
 } registry_columns[REG_COLUMNS] = {
-	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID}, {"layout", INT4OID}, {"natts", INT2OID}, {"mask", BOOLOID}, {"insert_only", BOOLOID}};
+	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID}, {"layout", INT4OID}, {"natts", INT2OID}, {"insert_only", BOOLOID}, {"mask", BOOLOID}};
 
 /* Where the registry is; found again after an invalidation.  Nothing here points into memory that could go away. */
 static struct
@@ -137,7 +138,7 @@ check_shape(Relation rel)
 				strcmp(NameStr(att->attname), registry_columns[c].name) == 0)
 				registry.attnums[c] = att->attnum;
 		}
-		if (registry.attnums[c] == InvalidAttrNumber)
+		if (registry.attnums[c] == InvalidAttrNumber && c != REG_MASK)
 			return false;
 	}
 	return true;
@@ -256,7 +257,7 @@ read_row(PgtRoot *root, HeapTuple tuple, TupleDesc desc)
 	root->gen = DatumGetInt32(registry_value(tuple, desc, REG_GEN, relid));
 	root->layout = (uint32) DatumGetInt32(registry_value(tuple, desc, REG_LAYOUT, relid));
 	root->natts = DatumGetInt16(registry_value(tuple, desc, REG_NATTS, relid));
-	root->mask = DatumGetBool(registry_value(tuple, desc, REG_MASK, relid));
+	root->mask = registry.attnums[REG_MASK] != InvalidAttrNumber && DatumGetBool(registry_value(tuple, desc, REG_MASK, relid));
 	root->insert_only = DatumGetBool(registry_value(tuple, desc, REG_INSERT_ONLY, relid));
 	if (root->natts < 0 || root->natts > MaxHeapAttributeNumber)
 		corrupt(relid, "natts");

@@ -1,5 +1,9 @@
 -- pg_trickle: stream tables for PostgreSQL.  Concatenated from sql/NN_topic.sql; see docs/architecture.md.
 \echo Use "CREATE EXTENSION pg_trickle" to load this file. \quit
+-- update {
+-- pg_trickle: from one version to the next.  Made from the marked parts of sql/NN_topic.sql (extension/scripts.awk).
+\echo Use "ALTER EXTENSION pg_trickle UPDATE" to load this file. \quit
+-- }
 
 -- The consumer's rights.  Members of this role may run trickle-consumer; nobody is a member by default.
 DO $$

@@ -97,9 +97,11 @@ CREATE TABLE pgtrickle.pgt_sources (
     kinds       text NOT NULL,
     layout      int NOT NULL,
     natts       int2 NOT NULL,
-    mask        bool NOT NULL,
     insert_only bool NOT NULL DEFAULT false
 ) WITH (user_catalog_table = true);
+-- since 0.20.0 {
+ALTER TABLE pgtrickle.pgt_sources ADD mask bool NOT NULL DEFAULT false;   -- store changed_columns; a constant default rewrites nothing
+-- }
 ALTER TABLE pgtrickle.pgt_sources ALTER attnums SET STORAGE MAIN, ALTER kinds SET STORAGE MAIN;
 
 -- What a source's registration changed at the table, so that it can be put back.
@@ -177,13 +179,22 @@ CREATE TABLE pgtrickle.pgt_refresh_history (
     tick_watermark_lsn  pg_lsn
 );
 CREATE INDEX idx_hist_pgt_ts ON pgtrickle.pgt_refresh_history (pgt_id, data_timestamp);
+-- since 0.20.0 {
+-- Updating an extension is one transaction, so this cannot be CONCURRENTLY; refreshes wait for it.
 CREATE INDEX idx_hist_pgt_start ON pgtrickle.pgt_refresh_history (pgt_id, start_time);
+-- }
 
 CREATE TABLE pgtrickle.pgt_schema_version (
     version    text PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
+-- Every version that was installed, first and by updates.
+-- until 0.20.0 {
+INSERT INTO pgtrickle.pgt_schema_version VALUES ('0.19.0');
+-- }
+-- since 0.20.0 {
 INSERT INTO pgtrickle.pgt_schema_version VALUES ('0.20.0');
+-- }
 
 -- The catalog as people know it: one row per ST.
 CREATE VIEW pgtrickle.pgt_stream_tables AS

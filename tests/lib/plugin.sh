@@ -42,7 +42,8 @@ BEGIN
         PERFORM pgtrickle_test_touch(r.t);
     END LOOP;
     DELETE FROM pgtrickle.pgt_sources WHERE relid = rel;
-    INSERT INTO pgtrickle.pgt_sources VALUES (rel, gen, cols, kinds, layout_hash(rel, cols), wide, mask, insert_only);
+    INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, mask, insert_only)
+        VALUES (rel, gen, cols, kinds, layout_hash(rel, cols), wide, mask, insert_only);
     SELECT string_agg(format(', c%s %s', a, CASE WHEN substr(kinds, n::int, 1) = 'n' THEN format_type(atttypid, NULL) ELSE 'bytea' END), '' ORDER BY n)
       INTO cols_sql FROM unnest(cols) WITH ORDINALITY u(a, n) JOIN pg_attribute ON attrelid = rel AND attnum = a;
     EXECUTE format('CREATE UNLOGGED TABLE pgtrickle_changes.b_%s_%s (xid xid8, op "char", changed_columns %s %s)', rel::oid, gen,

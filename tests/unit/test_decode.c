@@ -158,6 +158,37 @@ accepts_what_the_plugin_builds(void **state)
 	}
 }
 
+/* What comes after START_REPLICATION with changed_columns off has a field less; rows of the other shape are not taken for it. */
+static void
+rows_without_masks_have_their_own_shape(void **state)
+{
+	PgtFrame f;
+	const unsigned char *out;
+	size_t n = good_frame(&f, false, &out);
+	PgtDecoder *d = pgt_decoder_create(&ops, NULL);
+	PgtErr err;
+
+	pgt_decoder_without_masks(d);
+	assert_false(pgt_decode_frame(d, out, n, &err));
+	pgt_decoder_free(d);
+	free_frame(&f);
+
+	d = pgt_decoder_create(&ops, NULL);
+	pgt_decoder_without_masks(d);
+	seen[0] = '\0';
+	pgt_frame_init(&f, 0, false, plain_realloc, NULL);
+	pgt_frame_begin(&f, 7);
+	put_relation(&f, 100, 1, 3);
+	/* two columns and the NULL that is no mask now: three columns */
+	put_row(&f, 100, 1, 2, 7);
+	pgt_frame_commit(&f, 7, 1000, 1040, 0);
+	n = pgt_frame_finish(&f, &out);
+	assert_true(pgt_decode_frame(d, out, n, &err));
+	assert_string_equal(seen, "B7 D100/1:1(5,39) C7@1000-1040 ");
+	pgt_decoder_free(d);
+	free_frame(&f);
+}
+
 static void
 a_transaction_may_span_frames(void **state)
 {
@@ -328,6 +359,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts_what_the_plugin_builds),
+		cmocka_unit_test(rows_without_masks_have_their_own_shape),
 		cmocka_unit_test(a_transaction_may_span_frames),
 		cmocka_unit_test(refuses_every_prefix),
 		cmocka_unit_test(refuses_what_breaks_the_order),

@@ -30,6 +30,7 @@ defaults_are_plain_binary(void **state)
 	assert_int_equal(o.protocol_version, 1);
 	assert_int_equal(o.format, PGT_FORMAT_BINARY);
 	assert_false(o.lz4 || o.include_xid || o.include_lsn);
+	assert_true(o.changed_columns);
 	assert_int_equal(o.linger, 5);
 	assert_int_equal(o.node, 0);
 }
@@ -46,6 +47,8 @@ allowed_values_are_taken(void **state)
 	assert_int_equal(pgt_options_set(&o, "node", "32767"), PGT_OPTION_OK);
 	assert_int_equal(pgt_options_set(&o, "include_xid", "on"), PGT_OPTION_OK);
 	assert_int_equal(pgt_options_set(&o, "include_lsn", "false"), PGT_OPTION_OK);
+	assert_int_equal(pgt_options_set(&o, "changed_columns", "off"), PGT_OPTION_OK);
+	assert_false(o.changed_columns);
 	assert_int_equal(pgt_options_set(&o, "protocol_version", "1"), PGT_OPTION_OK);
 	assert_true(o.format == PGT_FORMAT_JSON && o.lz4 && o.linger == 1000 && o.node == 32767 && o.include_xid && !o.include_lsn);
 }
@@ -79,6 +82,7 @@ anything_else_is_refused(void **state)
 		{"include_xid", "yes please"},
 		{"include_xid", "1"},
 		{"include_lsn", "ON"},
+		{"changed_columns", "0"},
 		{"include_lsn", ""},
 		{"format", "%s%s%s%n"},
 		{"linger", "\xff\xfe"},
