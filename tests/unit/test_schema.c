@@ -27,11 +27,11 @@ versions_compare_by_number(void **state)
 {
 	assert_int_equal(pgt_version_compare("1.2.3", "1.2.3"), 0);
 	assert_true(pgt_version_compare("0.9.0", "0.10.0") < 0);
-	assert_true(pgt_version_compare("0.20.1", "0.20.0") > 0);
+	assert_true(pgt_version_compare("0.30.1", "0.30.0") > 0);
 	assert_true(pgt_version_compare("1.0.0", "0.99.99") > 0);
 	assert_true(pgt_version_compare("", "0.0.0") < 0);
 	assert_true(pgt_version_compare("0.20", "0.0.0") < 0);
-	assert_true(pgt_version_compare("0.20.0beta", "0.0.0") < 0);
+	assert_true(pgt_version_compare("0.30.0beta", "0.0.0") < 0);
 	assert_true(pgt_version_compare("0.0.0", "-1.0.0") > 0);
 	assert_int_equal(pgt_version_compare("x", ""), 0);
 }
