@@ -2,7 +2,8 @@
  * apply.c - the last steps of a program: change the ST by a netted delta (bag) or by a change set (keyed).
  *
  * Rows are found through the ST's index, then deleted and updated by ctid: the ST is locked against other writers for the whole
- * refresh, so a ctid stays what it was.  ctid = ANY (ARRAY(...)) makes a TID scan whatever the planner thinks of row counts.
+ * refresh, so a ctid stays what it was.  ctid = ANY (ARRAY(...)) allows a TID scan whatever the planner thinks of row counts; that it is one,
+ * and that small STs are not read whole, is a matter of seqscan_off: what a refresh touches must not depend on the ST's size.
  */
 #include "postgres.h"
 
@@ -259,12 +260,14 @@ change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int 
 							   psprintf("UPDATE %s s SET %s FROM %s h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
 										target->st, set_list(store, n), changes));
 
+	PgtStep *delete = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
+							   psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM %s h WHERE h.op = 'd'::\"char\"))",
+										target->st, changes));
+
 	/* the ST is reached by ctid only: reading all of it would look cheaper to the planner */
 	update->seqscan_off = true;
-	return list_make3(pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-							   psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM %s h WHERE h.op = 'd'::\"char\"))",
-										target->st, changes)),
-					  update,
+	delete->seqscan_off = true;
+	return list_make3(delete, update,
 					  pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 							   psprintf("INSERT INTO %s (%s) SELECT %s FROM %s h WHERE h.op = 'i'::\"char\"", target->st,
 										pgt_store_columns(store, n), pgt_columns("h", n, 0), changes)));
@@ -275,6 +278,7 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 {
 	PgtStep *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_delta", delta);
 	char *cols = pgt_columns("d", store->nvisible, 0);
+	PgtStep *take;
 	List *steps;
 
 	net->skip_if_empty = true;
@@ -283,11 +287,14 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 									psprintf("SELECT %s FROM __pgt_delta d", pgt_join2("d.w::pg_catalog.int4 AS w", cols))));
 	if (store->rowkey != NIL)
 	{
-		steps = lappend(steps, pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", paired_rows(store, target)));
+		take = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", paired_rows(store, target));
+		take->seqscan_off = has_index(store, target);
+		steps = lappend(steps, take);
 		return list_concat(steps, change_steps(store, target, "__pgt_chg", store->nvisible));
 	}
-	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-									psprintf("DELETE FROM %s WHERE %s", target->st, expected_victims(store, target))));
+	take = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE %s", target->st, expected_victims(store, target)));
+	take->seqscan_off = has_index(store, target);
+	steps = lappend(steps, take);
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
 											 target->st, pgt_store_columns(store, store->nvisible), cols)));
@@ -295,6 +302,12 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 }
 
 /* --- keyed --- */
+
+bool
+pgt_store_probed(PgtStore *store, const PgtTarget *target)
+{
+	return has_index(store, target);
+}
 
 /* Where there is an index for exactly this the probes are pinned: a hash join would read the whole ST. */
 char *

@@ -33,6 +33,9 @@ extern char *pgt_old_rows(PgtStore *store, const PgtTarget *target, const char *
 /* "LATERAL (...) s": tid, o1..om of the row of the ST that has the key of alias `keys` */
 extern char *pgt_stored_rows(PgtStore *store, const PgtTarget *target, const char *keys);
 
+/* Is there an index that pgt_stored_rows finds rows by? */
+extern bool pgt_store_probed(PgtStore *store, const PgtTarget *target);
+
 extern PgtStep *pgt_step(PgtStepKind kind, PgtStepCount counts, const char *name, const char *sql);
 
 #endif /* PGT_APPLY_H */

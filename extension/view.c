@@ -353,6 +353,7 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	PgtOp *child = pgt_op_child(agg, 1);
 	char *keys = NULL;
 	char *rows;
+	List *apply;
 
 	if (agg->nkeys > 0)
 		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), pgt_delta(cxt, child)));
@@ -360,9 +361,9 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 		(void) pgt_delta_netted(cxt, child);
 	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
 	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(child, agg->nkeys, keys)));
-	return make_program("groups", list_concat(cxt->steps,
-											  pgt_apply_keyed(store, target,
-															  pgt_change_set(store, rows, pgt_old_rows(store, target, keys)))));
+	apply = pgt_apply_keyed(store, target, pgt_change_set(store, rows, pgt_old_rows(store, target, keys)));
+	((PgtStep *) linitial(apply))->seqscan_off = keys != NULL && pgt_store_probed(store, target);
+	return make_program("groups", list_concat(cxt->steps, apply));
 }
 
 PgtProgram *

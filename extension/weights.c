@@ -238,6 +238,7 @@ pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));
 	((PgtStep *) llast(cxt->steps))->skip_if_empty = store->agg->nkeys > 0;
 	m = pgt_enr(cxt, "m", merged(store, target, g));
+	((PgtStep *) llast(cxt->steps))->seqscan_off = pgt_store_probed(store, target);
 	if (any_redo(store))
 		r = recomputed(store, cxt, m);
 	program->strategy = "weights";
