@@ -136,7 +136,6 @@ pgt_alter(PgtStreamTable *st, const PgtOptions *options)
 {
 	PgtOptions stored;
 	PgtRow definition = {0};
-	PgtRow state = {0};
 	bool append_only;
 
 	pgt_st_check_owner(st);
@@ -148,8 +147,6 @@ pgt_alter(PgtStreamTable *st, const PgtOptions *options)
 
 	pgt_options_definition_row(options, &definition);
 	pgt_row_update(&definition, "pgt_definitions", st->id, ", updated_at = now()");
-	pgt_options_state_row(options, &state);
-	pgt_row_update(&state, "pgt_state", st->id, "");
 
 	if (options->set[PGT_OPT_QUERY])
 		alter_query(st, options, append_only);

@@ -157,7 +157,6 @@ write_definition(const PgtOptions *options, const char *schema, Oid relid, const
 	id = pgt_row_insert(&row, "pgt_definitions", "pgt_id");
 
 	pgt_row_int8(&state, "pgt_id", id);
-	pgt_options_state_row(options, &state);
 	(void) pgt_row_insert(&state, "pgt_state", NULL);
 	return id;
 }

@@ -20,9 +20,8 @@
 
 typedef enum OptionHome
 {
-	HOME_NONE,       /* not stored */
-	HOME_DEFINITION, /* pgt_definitions */
-	HOME_STATE       /* pgt_state */
+	HOME_NONE,      /* not stored */
+	HOME_DEFINITION /* pgt_definitions */
 } OptionHome;
 
 typedef struct OptionRule
@@ -65,7 +64,7 @@ static const OptionRule rules[PGT_OPT_COUNT] = {
 	[PGT_OPT_PARTITION_BY] = {"partition_by", TEXTOID, HOME_NONE, NULL, NULL, 0, 0, check_partition_by},
 	[PGT_OPT_MAX_JOINS] = {"max_differential_joins", INT4OID, HOME_DEFINITION, "max_differential_joins", NULL, ANY_INT, NULL},
 	[PGT_OPT_MAX_FRACTION] = {"max_delta_fraction", FLOAT8OID, HOME_DEFINITION, "max_delta_fraction", NULL, 0, 1, NULL},
-	[PGT_OPT_AUTO_THRESHOLD] = {"auto_threshold", FLOAT8OID, HOME_STATE, "auto_threshold", NULL, 0, 1, NULL},
+	[PGT_OPT_AUTO_THRESHOLD] = {"auto_threshold", FLOAT8OID, HOME_DEFINITION, "auto_threshold", NULL, 0, 1, NULL},
 };
 
 const PgtOption pgt_create_arguments[] = {
@@ -310,32 +309,20 @@ pgt_option_equal(const PgtOptions *a, const PgtOptions *b, PgtOption option)
 	return a->value[option] == b->value[option];
 }
 
-static void
-home_row(const PgtOptions *options, OptionHome home, PgtRow *row)
+void
+pgt_options_definition_row(const PgtOptions *options, PgtRow *row)
 {
 	for (int i = 0; i < PGT_OPT_COUNT; i++)
 	{
 		const OptionRule *rule = &rules[i];
 
-		if (!options->set[i] || rule->home != home)
+		if (!options->set[i] || rule->home != HOME_DEFINITION)
 			continue;
 		if (rule->type == TEXTOID)
 			pgt_row_text(row, rule->column, DatumGetCString(options->value[i]));
 		else
 			pgt_row_add(row, rule->column, rule->type, options->value[i], false);
 	}
-}
-
-void
-pgt_options_definition_row(const PgtOptions *options, PgtRow *row)
-{
-	home_row(options, HOME_DEFINITION, row);
-}
-
-void
-pgt_options_state_row(const PgtOptions *options, PgtRow *row)
-{
-	home_row(options, HOME_STATE, row);
 }
 
 static char *
@@ -349,9 +336,7 @@ stored_text(const PgtStreamTable *st, PgtOption option)
 		return st->original_query;
 	if (rule->home == HOME_NONE)
 		return NULL;
-	return pgt_catalog_value(psprintf("SELECT %s FROM pgtrickle.%s WHERE pgt_id = $1", rule->column,
-									  rule->home == HOME_STATE ? "pgt_state" : "pgt_definitions"),
-							 st->id);
+	return pgt_catalog_value(psprintf("SELECT %s FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", rule->column), st->id);
 }
 
 void

@@ -62,9 +62,8 @@ extern bool pgt_option_bool(const PgtOptions *options, PgtOption option, bool ot
 /* Same value, not set and NULL being the same; queries are compared to the letter. */
 extern bool pgt_option_equal(const PgtOptions *a, const PgtOptions *b, PgtOption option);
 
-/* The set options that are columns of pgt_definitions, or of pgt_state. */
+/* The set options that are columns of pgt_definitions. */
 extern void pgt_options_definition_row(const PgtOptions *options, PgtRow *row);
-extern void pgt_options_state_row(const PgtOptions *options, PgtRow *row);
 
 /* The options of an existing ST, as stored: unchecked, NULL ones not set. */
 extern void pgt_options_stored(PgtOptions *options, const PgtStreamTable *st, const PgtOption *arguments, int nargs);

@@ -36,6 +36,7 @@ int pgt_guc_history_purge_batch_size;
 int pgt_guc_slot_lag_warning_threshold_mb;
 int pgt_guc_slot_lag_critical_threshold_mb;
 int pgt_guc_buffer_alert_threshold;
+int pgt_guc_spill_threshold_blocks;
 
 static const struct config_enum_entry strategy_options[] = {
 	{"auto", PGT_STRATEGY_AUTO, false},
@@ -147,6 +148,9 @@ static const Setting settings[] = {
 		   "WAL retained by the slot above which health checks turn critical.", NULL),
 	NUMBER(buffer_alert_threshold, 1000000, 0, INT_MAX, 0,
 		   "Rows waiting in the buffer of one source above which an alert is raised.", NULL),
+	NUMBER(spill_threshold_blocks, 131072, 0, INT_MAX, 0,
+		   "Size of one source's change buffer, in blocks of 8 kB, that check_cdc_health warns of two cycles ahead.",
+		   "0 means that no size is too large."),
 };
 
 static void

@@ -52,6 +52,7 @@ extern int pgt_guc_history_purge_batch_size;
 extern int pgt_guc_slot_lag_warning_threshold_mb;
 extern int pgt_guc_slot_lag_critical_threshold_mb;
 extern int pgt_guc_buffer_alert_threshold;
+extern int pgt_guc_spill_threshold_blocks;
 
 /* Defines all of them and reserves the prefix; from _PG_init. */
 extern void pgt_guc_init(void);

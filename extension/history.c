@@ -3,17 +3,29 @@
  *
  * All functions run inside an open SPI connection and a catalog scope.  Rows are final when written: a refresh that fails rolls
  * its own back, and the consumer writes the FAILED row in a transaction of its own.
+ *
+ * History is itself a source: stream tables may read it (self-monitoring does).  What a transaction has written is visible to its
+ * own S1, and would arrive once more by capture.  So the rows of refreshes wait in memory until the transaction commits, when none
+ * can follow; pgt_state and pgt_frontiers are written at once and cannot be sources.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "history.h"
+
+/* Rows of the sources of ST $1, as the server knows them. */
+#define SOURCE_ROWS                                                                                                 \
+	"(SELECT pg_catalog.sum(GREATEST(c.reltuples, 0))::bigint FROM pgtrickle.pgt_dependencies d"                  \
+	" JOIN pg_catalog.pg_class c ON c.oid = d.source_relid WHERE d.pgt_id = $1)"
 
 static List *
 oid_array_to_list(Datum array)
@@ -139,6 +151,7 @@ pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, co
 						   " needs_reinit = needs_reinit AND reinit_xid IS NOT NULL"
 						   "   AND NOT pg_catalog.pg_visible_in_snapshot(reinit_xid, $5::pg_catalog.pg_snapshot),"
 						   " last_full_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN last_full_ms ELSE $6 END,"
+						   " last_full_rows = CASE WHEN $4 = 'DIFFERENTIAL' THEN last_full_rows ELSE " SOURCE_ROWS " END,"
 						   " last_diff_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN $6 ELSE last_diff_ms END"
 						   " WHERE pgt_id = $1",
 						   6, types);
@@ -165,38 +178,129 @@ pgt_state_clock(int64 pgt_id, TimestampTz clock, TimestampTz next_crossing)
 		elog(ERROR, "could not store the clock of stream table " INT64_FORMAT, pgt_id);
 }
 
-void
-pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
-					  TimestampTz started, TimestampTz due)
+/* ---------- history rows ---------- */
+
+/* The row of one refresh of this transaction, until the transaction commits. */
+typedef struct QueuedRow
+{
+	SubTransactionId subid; /* rolled back: the row goes too */
+	int64 pgt_id;
+	PgtRefreshResult result; /* its texts copied */
+	char *initiated_by;
+	TimestampTz started;
+	TimestampTz ended;
+	TimestampTz due;
+	bool full_fallback;
+} QueuedRow;
+
+static List *queued_rows = NIL; /* TopTransactionContext */
+static bool callbacks_registered = false;
+
+static void
+insert_row(const QueuedRow *row)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum values[11] = {Int64GetDatum(st->id), TimestampTzGetDatum(started), CStringGetTextDatum(result->action),
-						Int64GetDatum(result->rows_inserted), Int64GetDatum(result->rows_deleted),
-						Int64GetDatum(result->delta_rows), CStringGetTextDatum(result->strategy), (Datum) 0,
-						CStringGetTextDatum(initiated_by), TimestampTzGetDatum(due),
-						BoolGetDatum(strcmp(result->action, "FULL") == 0 && strcmp(st->refresh_mode, "DIFFERENTIAL") == 0)};
-	char nulls[11] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', 'n', ' ', due ? ' ' : 'n', ' '};
+	const PgtRefreshResult *result = &row->result;
+	Datum values[12] = {Int64GetDatum(row->pgt_id), TimestampTzGetDatum(row->started), TimestampTzGetDatum(row->ended),
+						CStringGetTextDatum(result->action), Int64GetDatum(result->rows_inserted),
+						Int64GetDatum(result->rows_deleted), Int64GetDatum(result->delta_rows),
+						CStringGetTextDatum(result->strategy), (Datum) 0, CStringGetTextDatum(row->initiated_by),
+						TimestampTzGetDatum(row->due), BoolGetDatum(row->full_fallback)};
+	char nulls[12] = {' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', 'n', ' ', row->due ? ' ' : 'n', ' '};
 
 	if (result->reason)
 	{
-		values[7] = CStringGetTextDatum(result->reason);
-		nulls[7] = ' ';
+		values[8] = CStringGetTextDatum(result->reason);
+		nulls[8] = ' ';
 	}
 	if (plan == NULL)
 	{
-		Oid types[11] = {INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID, INT8OID,
-						 TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID};
+		Oid types[12] = {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT8OID,
+						 INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID};
 
 		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action,"
 						   " rows_inserted, rows_deleted, delta_row_count, source_row_count, merge_strategy_used,"
-						   " was_full_fallback, reason, status, initiated_by, freshness_deadline)"
-						   " SELECT $1, $2, $2, pg_catalog.clock_timestamp(), $3, $4, $5, $6,"
-						   " (SELECT pg_catalog.sum(GREATEST(c.reltuples, 0))::bigint FROM pgtrickle.pgt_dependencies d"
-						   "    JOIN pg_catalog.pg_class c ON c.oid = d.source_relid WHERE d.pgt_id = $1),"
-						   " $7, $11, $8, 'COMPLETED', $9, $10",
-						   11, types);
+						   " was_full_fallback, reason, status, initiated_by, freshness_deadline, last_full_ms, last_full_rows)"
+						   " SELECT $1, $2, $2, $3, $4, $5, $6, $7, " SOURCE_ROWS ", $8, $12, $9, 'COMPLETED', $10, $11,"
+						   " s.last_full_ms, s.last_full_rows"
+						   " FROM (SELECT 1) AS one LEFT JOIN pgtrickle.pgt_state s ON s.pgt_id = $1",
+						   12, types);
 		SPI_keepplan(plan);
 	}
 	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write refresh history");
+}
+
+static void
+write_queued_rows(void)
+{
+	PgtCatalogScope scope;
+	ListCell *lc;
+
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scope = pgt_catalog_begin();
+	foreach (lc, queued_rows)
+		insert_row(lfirst(lc));
+	pgt_catalog_end(scope);
+	PopActiveSnapshot();
+	SPI_finish();
+	queued_rows = NIL;
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (queued_rows == NIL)
+		return;
+	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		write_queued_rows();
+	else
+		queued_rows = NIL;
+}
+
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	List *kept = NIL;
+	ListCell *lc;
+
+	if (queued_rows == NIL || (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB))
+		return;
+	foreach (lc, queued_rows)
+	{
+		QueuedRow *row = lfirst(lc);
+		MemoryContext caller;
+
+		if (row->subid == subid && event == SUBXACT_EVENT_ABORT_SUB)
+			continue;
+		if (row->subid == subid)
+			row->subid = parent;
+		caller = MemoryContextSwitchTo(TopTransactionContext);
+		kept = lappend(kept, row);
+		MemoryContextSwitchTo(caller);
+	}
+	queued_rows = kept;
+}
+
+void
+pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
+					  TimestampTz started, TimestampTz due)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	QueuedRow *row = palloc(sizeof(QueuedRow));
+
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(at_transaction_end, NULL);
+		RegisterSubXactCallback(at_subtransaction_end, NULL);
+		callbacks_registered = true;
+	}
+	*row = (QueuedRow){.subid = GetCurrentSubTransactionId(), .pgt_id = st->id, .result = *result, .started = started, .ended = GetCurrentTimestamp(), .due = due};
+	row->result.strategy = pstrdup(result->strategy);
+	row->result.reason = result->reason ? pstrdup(result->reason) : NULL;
+	row->initiated_by = pstrdup(initiated_by);
+	row->full_fallback = strcmp(result->action, "FULL") == 0 && strcmp(st->refresh_mode, "DIFFERENTIAL") == 0;
+	queued_rows = lappend(queued_rows, row);
+	MemoryContextSwitchTo(caller);
 }

@@ -29,7 +29,7 @@ extern void pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult
 /* The clock of a refresh, and when time alone will change the ST (DT_NOBEGIN: not known). */
 extern void pgt_state_clock(int64 pgt_id, TimestampTz clock, TimestampTz next_crossing);
 
-/* One COMPLETED history row. */
+/* One COMPLETED history row, written when the transaction commits: history may itself be a source of what it refreshes next. */
 extern void pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
 								  TimestampTz started, TimestampTz due);
 

@@ -345,8 +345,8 @@ pgt_source_get(Oid relid)
 
 	SPI_connect();
 	if (pgt_catalog_find(pgt_schema_has_masks()
-							 ? "SELECT gen, attnums, kinds, layout, natts, insert_only, mask FROM pgtrickle.pgt_sources WHERE relid = $1"
-							 : "SELECT gen, attnums, kinds, layout, natts, insert_only, false FROM pgtrickle.pgt_sources WHERE relid = $1",
+							 ? "SELECT gen, attnums, kinds, layout, natts, insert_only, ignore_old, mask FROM pgtrickle.pgt_sources WHERE relid = $1"
+							 : "SELECT gen, attnums, kinds, layout, natts, insert_only, ignore_old, false FROM pgtrickle.pgt_sources WHERE relid = $1",
 						 OIDOID, ObjectIdGetDatum(relid)) > 0)
 	{
 		HeapTuple row = SPI_tuptable->vals[0];
@@ -362,7 +362,8 @@ pgt_source_get(Oid relid)
 		source->layout = DatumGetInt32(SPI_getbinval(row, desc, 4, &isnull));
 		source->natts = DatumGetInt16(SPI_getbinval(row, desc, 5, &isnull));
 		source->insert_only = DatumGetBool(SPI_getbinval(row, desc, 6, &isnull));
-		source->mask = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
+		source->ignore_old = DatumGetBool(SPI_getbinval(row, desc, 7, &isnull));
+		source->mask = DatumGetBool(SPI_getbinval(row, desc, 8, &isnull));
 	}
 	SPI_finish();
 	pgt_catalog_end(scope);
@@ -394,20 +395,21 @@ pgt_source_list(void)
 static void
 store_source(const PgtSource *source)
 {
-	Oid types[8] = {OIDOID, INT4OID, INT2ARRAYOID, TEXTOID, INT4OID, INT2OID, BOOLOID, BOOLOID};
-	Datum values[8] = {ObjectIdGetDatum(source->relid), Int32GetDatum(source->gen),
+	Oid types[9] = {OIDOID, INT4OID, INT2ARRAYOID, TEXTOID, INT4OID, INT2OID, BOOLOID, BOOLOID, BOOLOID};
+	Datum values[9] = {ObjectIdGetDatum(source->relid), Int32GetDatum(source->gen),
 					   list_to_int2_array(source->attnums), CStringGetTextDatum(source->kinds), Int32GetDatum(source->layout),
-					   Int16GetDatum(source->natts), BoolGetDatum(source->insert_only), BoolGetDatum(source->mask)};
+					   Int16GetDatum(source->natts), BoolGetDatum(source->insert_only), BoolGetDatum(source->ignore_old),
+					   BoolGetDatum(source->mask)};
 	bool masks = pgt_schema_has_masks();
-	int n = masks ? 8 : 7;
+	int n = masks ? 9 : 8;
 
 	if (pgt_catalog_exec(psprintf("UPDATE pgtrickle.pgt_sources SET gen = $2, attnums = $3, kinds = $4, layout = $5, natts = $6,"
-								  " insert_only = $7%s WHERE relid = $1",
-								  masks ? ", mask = $8" : ""),
+								  " insert_only = $7, ignore_old = $8%s WHERE relid = $1",
+								  masks ? ", mask = $9" : ""),
 						 n, types, values, NULL) == 0)
-		pgt_catalog_exec(psprintf("INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, insert_only%s)"
-								  " VALUES ($1, $2, $3, $4, $5, $6, $7%s)",
-								  masks ? ", mask" : "", masks ? ", $8" : ""),
+		pgt_catalog_exec(psprintf("INSERT INTO pgtrickle.pgt_sources (relid, gen, attnums, kinds, layout, natts, insert_only, ignore_old%s)"
+								  " VALUES ($1, $2, $3, $4, $5, $6, $7, $8%s)",
+								  masks ? ", mask" : "", masks ? ", $9" : ""),
 						 n, types, values, NULL);
 }
 
@@ -592,10 +594,20 @@ lock_sources(List *relids)
 
 /* ---------- registration ---------- */
 
+/*
+ * Refresh history is captured for its inserts only, whoever reads it: its rows never change, and they are purged days after the last
+ * window has let them go.  No reader should compare anew because of that.
+ */
+static bool
+is_history(Oid relid)
+{
+	return relid == pgt_catalog_relid("pgt_refresh_history");
+}
+
 static bool
 covers(const PgtSource *have, const PgtSourceWant *want)
 {
-	return have != NULL && (!have->insert_only || want->insert_only) &&
+	return have != NULL && (!have->insert_only || want->insert_only || have->ignore_old) &&
 		   list_difference_int(want->attnums, have->attnums) == NIL;
 }
 
@@ -652,7 +664,8 @@ install_want(const PgtSourceWant *want)
 		return;
 	source.attnums = have ? list_union_int(have->attnums, want->attnums) : list_concat_unique_int(NIL, want->attnums);
 	list_sort(source.attnums, list_int_cmp);
-	source.insert_only = want->insert_only && (have == NULL || have->insert_only);
+	source.ignore_old = is_history(want->relid);
+	source.insert_only = source.ignore_old || (want->insert_only && (have == NULL || have->insert_only));
 	source.mask = pgt_guc_columnar_tracking && pgt_schema_has_masks();
 	install(&source, true);
 }
@@ -833,7 +846,8 @@ pgt_source_check(Oid relid, Oid owner)
 
 	if (relid < FirstNormalObjectId)
 		refuse(get_rel_name(relid) ? get_rel_name(relid) : "?", "a system catalog", "Stream tables read user tables only.");
-	if (get_rel_namespace(relid) == pgt_changes_namespace() || relid == pgt_catalog_relid("pgt_sources"))
+	if (get_rel_namespace(relid) == pgt_changes_namespace() || relid == pgt_catalog_relid("pgt_sources") ||
+		relid == pgt_catalog_relid("pgt_state") || relid == pgt_catalog_relid("pgt_frontiers"))
 		refuse(get_rel_name(relid), "internal to pg_trickle", "Stream tables read user tables only.");
 	foreach (lc, pgt_source_family(relid, NoLock))
 		check_member(lfirst_oid(lc));

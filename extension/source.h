@@ -19,6 +19,7 @@ typedef struct PgtSource
 	int16 natts;
 	bool mask;
 	bool insert_only;
+	bool ignore_old; /* updates and deletes are no changes at all */
 } PgtSource;
 
 /* One source an ST wants captured. */

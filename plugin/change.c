@@ -5,7 +5,7 @@
  * at all: an 'X' row takes its place, once per transaction and registered relation, and makes the readers compare afresh.
  *   - the captured columns are not what the registration says (DDL);
  *   - an old value is needed and the replica identity did not write it;
- *   - an append-only registration meets an UPDATE or DELETE;
+ *   - an append-only registration meets an UPDATE or DELETE (unless it says that these are no changes: ignore_old);
  *   - a type's own code raises an error.
  *
  * The last of these is why all encoding runs under PG_TRY: one value that its type refuses to send would otherwise stop the
@@ -179,7 +179,10 @@ describe(PgtSession *s, PgtEntry *e, PgtTarget *t, const Tuples *tuples)
 	else if (tuples->action == REORDER_BUFFER_CHANGE_INSERT)
 		insert_row(s, e, t, tuples);
 	else if (t->root->insert_only)
-		pgt_send_unknown(s, t, "row of an append-only source was updated or deleted");
+	{
+		if (!t->root->ignore_old)
+			pgt_send_unknown(s, t, "row of an append-only source was updated or deleted");
+	}
 	else if (tuples->action == REORDER_BUFFER_CHANGE_UPDATE)
 		update_row(s, e, t, tuples);
 	else

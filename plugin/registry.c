@@ -44,6 +44,7 @@ enum
 	REG_LAYOUT,
 	REG_NATTS,
 	REG_INSERT_ONLY,
+	REG_IGNORE_OLD,
 	REG_MASK,
 	REG_COLUMNS
 };
@@ -53,7 +54,7 @@ static const struct
 	const char *name;
 	Oid type;
 } registry_columns[REG_COLUMNS] = {
-	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID}, {"layout", INT4OID}, {"natts", INT2OID}, {"insert_only", BOOLOID}, {"mask", BOOLOID}};
+	{"relid", OIDOID}, {"gen", INT4OID}, {"attnums", INT2ARRAYOID}, {"kinds", TEXTOID}, {"layout", INT4OID}, {"natts", INT2OID}, {"insert_only", BOOLOID}, {"ignore_old", BOOLOID}, {"mask", BOOLOID}};
 
 /* Where the registry is; found again after an invalidation.  Nothing here points into memory that could go away. */
 static struct
@@ -259,6 +260,7 @@ read_row(PgtRoot *root, HeapTuple tuple, TupleDesc desc)
 	root->natts = DatumGetInt16(registry_value(tuple, desc, REG_NATTS, relid));
 	root->mask = registry.attnums[REG_MASK] != InvalidAttrNumber && DatumGetBool(registry_value(tuple, desc, REG_MASK, relid));
 	root->insert_only = DatumGetBool(registry_value(tuple, desc, REG_INSERT_ONLY, relid));
+	root->ignore_old = DatumGetBool(registry_value(tuple, desc, REG_IGNORE_OLD, relid));
 	if (root->natts < 0 || root->natts > MaxHeapAttributeNumber)
 		corrupt(relid, "natts");
 	read_columns(root, registry_value(tuple, desc, REG_ATTNUMS, relid), registry_value(tuple, desc, REG_KINDS, relid));

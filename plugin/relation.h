@@ -49,6 +49,7 @@ typedef struct PgtRoot
 	bool is_ancestor; /* of a table we have an entry for */
 	bool announced;   /* the current relation message was sent */
 	bool insert_only;
+	bool ignore_old; /* … and updates and deletes are no changes at all */
 	bool mask;
 	uint64 epoch;
 	uint64 unknown_txn;   /* transaction for which an X row was sent */

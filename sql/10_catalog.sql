@@ -25,6 +25,7 @@ CREATE TABLE pgtrickle.pgt_definitions (
     is_append_only          bool NOT NULL DEFAULT false,
     max_differential_joins  int,
     max_delta_fraction      float8,
+    auto_threshold          float8,                             -- NULL: pg_trickle.differential_max_change_ratio
     pooler_compatibility_mode bool NOT NULL DEFAULT false,
     refresh_tier            text NOT NULL DEFAULT 'hot' CHECK (refresh_tier IN ('hot', 'warm', 'cold', 'frozen')),
     fuse_mode               text NOT NULL DEFAULT 'off' CHECK (fuse_mode IN ('off', 'on', 'auto')),
@@ -53,8 +54,8 @@ CREATE TABLE pgtrickle.pgt_state (
     last_error_state    text,                                   -- SQLSTATE
     last_error_at       timestamptz,
     effective_refresh_mode text,
-    auto_threshold      float8,
-    last_full_ms        float8,
+    last_full_ms        float8,                                 -- of the last recomputation, first loads count
+    last_full_rows      bigint,                                 -- rows in the sources as known then
     last_diff_ms        float8,
     fuse_state          text NOT NULL DEFAULT 'armed' CHECK (fuse_state IN ('armed', 'blown', 'disabled')),
     blown_at            timestamptz,
@@ -97,7 +98,8 @@ CREATE TABLE pgtrickle.pgt_sources (
     kinds       text NOT NULL,
     layout      int NOT NULL,
     natts       int2 NOT NULL,
-    insert_only bool NOT NULL DEFAULT false
+    insert_only bool NOT NULL DEFAULT false,
+    ignore_old  bool NOT NULL DEFAULT false                     -- with insert_only: updates and deletes are no changes at all
 ) WITH (user_catalog_table = true);
 -- since 0.20.0 {
 ALTER TABLE pgtrickle.pgt_sources ADD mask bool NOT NULL DEFAULT false;   -- store changed_columns; a constant default rewrites nothing
@@ -176,12 +178,16 @@ CREATE TABLE pgtrickle.pgt_refresh_history (
     status              text NOT NULL CHECK (status IN ('COMPLETED', 'FAILED', 'SKIPPED')),
     initiated_by        text CHECK (initiated_by IN ('SCHEDULER', 'MANUAL', 'INITIAL', 'SELF_MONITOR')),
     freshness_deadline  timestamptz,
-    tick_watermark_lsn  pg_lsn
+    tick_watermark_lsn  pg_lsn,
+    last_full_ms        float8,                                 -- of the ST's last recomputation before this row, first loads count
+    last_full_rows      bigint                                  -- rows in its sources as known then
 );
 CREATE INDEX idx_hist_pgt_ts ON pgtrickle.pgt_refresh_history (pgt_id, data_timestamp);
 -- since 0.20.0 {
--- Updating an extension is one transaction, so this cannot be CONCURRENTLY; refreshes wait for it.
+-- Updating an extension is one transaction, so this cannot be CONCURRENTLY; refreshes wait for it.  The windows of self-monitoring look by stream table,
+-- and for what crosses a moment.
 CREATE INDEX idx_hist_pgt_start ON pgtrickle.pgt_refresh_history (pgt_id, start_time);
+CREATE INDEX idx_hist_start ON pgtrickle.pgt_refresh_history (start_time);
 -- }
 
 CREATE TABLE pgtrickle.pgt_schema_version (
@@ -204,7 +210,7 @@ SELECT d.pgt_id, d.pgt_relid, d.pgt_name, d.pgt_schema, d.defining_query, d.orig
                     CASE WHEN f.upstream_refresh IS NULL THEN to_jsonb(f.snapshot::text) ELSE to_jsonb(f.upstream_refresh) END),
                     'data_timestamp', s.data_timestamp)
           FROM pgtrickle.pgt_frontiers f WHERE f.pgt_id = d.pgt_id) AS frontier,
-       s.last_refresh_at, s.consecutive_errors, s.needs_reinit, s.auto_threshold, s.last_full_ms,
+       s.last_refresh_at, s.consecutive_errors, s.needs_reinit, d.auto_threshold, s.last_full_ms,
        d.functions_used, d.topk_limit, d.topk_order_by, d.topk_offset, d.diamond_consistency, d.diamond_schedule_policy,
        d.has_keyless_source, d.function_hashes, 'wal'::text AS requested_cdc_mode, d.is_append_only,
        NULL::int AS scc_id, NULL::int AS last_fixpoint_iterations, d.max_differential_joins, d.max_delta_fraction,

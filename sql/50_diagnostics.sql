@@ -212,8 +212,8 @@ CREATE FUNCTION pgtrickle.st_auto_threshold(name text) RETURNS float8
 LANGUAGE sql STABLE
 BEGIN ATOMIC
     SELECT pgtrickle._st_id(name);
-    SELECT coalesce(s.auto_threshold, pg_catalog.current_setting('pg_trickle.differential_max_change_ratio', true)::float8)
-      FROM pgtrickle.pgt_state s WHERE s.pgt_id = pgtrickle._st_id(name);
+    SELECT coalesce(d.auto_threshold, pg_catalog.current_setting('pg_trickle.differential_max_change_ratio', true)::float8)
+      FROM pgtrickle.pgt_definitions d WHERE d.pgt_id = pgtrickle._st_id(name);
 END;
 COMMENT ON FUNCTION pgtrickle.st_auto_threshold(text) IS
 'Fraction of changed rows above which a refresh recomputes: the stream table''s own value, else pg_trickle.differential_max_change_ratio; NULL if neither is set. 42P01 for an unknown name.';
@@ -744,7 +744,7 @@ BEGIN ATOMIC
         (27, 'last_duration_ms', round(extract(epoch FROM h.end_time - h.start_time) * 1000, 3)::text),
         (28, 'consecutive_errors', s.consecutive_errors::text),
         (29, 'last_error', coalesce(s.last_error_state || ': ', '') || s.last_error_message),
-        (30, 'auto_threshold', coalesce(s.auto_threshold::text, pg_catalog.current_setting('pg_trickle.differential_max_change_ratio', true))),
+        (30, 'auto_threshold', coalesce(d.auto_threshold::text, pg_catalog.current_setting('pg_trickle.differential_max_change_ratio', true))),
         (31, 'sources', (SELECT string_agg(x.label || ' (' || x.cols || ')', '; ' ORDER BY x.label COLLATE "C")
                            FROM (SELECT pgtrickle._relation_name(e.source_relid, e.source_schema, e.source_name) AS label,
                                         coalesce(pgtrickle._column_names(e.source_relid, e.attnums_used, e.columns_used), '') AS cols

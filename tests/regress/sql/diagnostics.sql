@@ -34,17 +34,17 @@ CREATE TABLE diag."Top" (name text, total numeric);
 CREATE TABLE diag.hourly (id int);
 CREATE TABLE diag.broken (x int);
 
-INSERT INTO pgtrickle.pgt_definitions (pgt_id, pgt_relid, pgt_name, pgt_schema, pgt_owner, defining_query, original_query, schedule, refresh_mode, full_reason, refresh_tier)
-VALUES (9001, 'diag.by_customer'::regclass, 'by_customer', 'diag', current_user, 'SELECT 1', 'select 1', '1m', 'AUTO', NULL, 'hot'),
-       (9002, 'diag."Top"'::regclass, 'Top', 'diag', current_user, 'SELECT 2', 'select 2', NULL, 'AUTO', 'ORDER BY with LIMIT', 'hot'),
-       (9003, 'diag.hourly'::regclass, 'hourly', 'diag', current_user, 'SELECT 3', 'select 3', '1 hour', 'FULL', NULL, 'hot'),
-       (9004, 'diag.broken'::regclass, 'broken', 'diag', current_user, 'SELECT 4', 'select 4', '*/5 * * * *', 'DIFFERENTIAL', NULL, 'hot');
+INSERT INTO pgtrickle.pgt_definitions (pgt_id, pgt_relid, pgt_name, pgt_schema, pgt_owner, defining_query, original_query, schedule, refresh_mode, full_reason, refresh_tier, auto_threshold)
+VALUES (9001, 'diag.by_customer'::regclass, 'by_customer', 'diag', current_user, 'SELECT 1', 'select 1', '1m', 'AUTO', NULL, 'hot', 0.25),
+       (9002, 'diag."Top"'::regclass, 'Top', 'diag', current_user, 'SELECT 2', 'select 2', NULL, 'AUTO', 'ORDER BY with LIMIT', 'hot', NULL),
+       (9003, 'diag.hourly'::regclass, 'hourly', 'diag', current_user, 'SELECT 3', 'select 3', '1 hour', 'FULL', NULL, 'hot', NULL),
+       (9004, 'diag.broken'::regclass, 'broken', 'diag', current_user, 'SELECT 4', 'select 4', '*/5 * * * *', 'DIFFERENTIAL', NULL, 'hot', NULL);
 INSERT INTO pgtrickle.pgt_state (pgt_id, status, is_populated, needs_reinit, reinit_reason, refresh_no, data_timestamp, last_refresh_at, consecutive_errors,
-                                 last_error_message, last_error_state, effective_refresh_mode, auto_threshold)
-VALUES (9001, 'ACTIVE', true, false, NULL, 7, now() - interval '90 s', now() - interval '80 s', 0, NULL, NULL, 'DIFFERENTIAL', 0.25),
-       (9002, 'ACTIVE', true, false, NULL, 3, now() - interval '10 min', now() - interval '10 min', 0, NULL, NULL, 'FULL', NULL),
-       (9003, 'INITIALIZING', false, false, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL),
-       (9004, 'SUSPENDED', true, true, 'column type changed', 2, now() - interval '1 h', now() - interval '1 h', 3, 'division by zero', '22012', 'DIFFERENTIAL', NULL);
+                                 last_error_message, last_error_state, effective_refresh_mode)
+VALUES (9001, 'ACTIVE', true, false, NULL, 7, now() - interval '90 s', now() - interval '80 s', 0, NULL, NULL, 'DIFFERENTIAL'),
+       (9002, 'ACTIVE', true, false, NULL, 3, now() - interval '10 min', now() - interval '10 min', 0, NULL, NULL, 'FULL'),
+       (9003, 'INITIALIZING', false, false, NULL, 0, NULL, NULL, 0, NULL, NULL, NULL),
+       (9004, 'SUSPENDED', true, true, 'column type changed', 2, now() - interval '1 h', now() - interval '1 h', 3, 'division by zero', '22012', 'DIFFERENTIAL');
 INSERT INTO pgtrickle.pgt_dependencies (pgt_id, source_relid, source_type, source_schema, source_name, columns_used, attnums_used)
 VALUES (9001, 'diag.orders'::regclass, 'TABLE', 'diag', 'orders', '{customer_id,amount}', '{2,4}'),
        (9001, 'diag.customers'::regclass, 'TABLE', 'diag', 'customers', '{id,name}', '{1,2}'),
