@@ -1,0 +1,278 @@
+-- Self-monitoring: stream tables over the refresh history, and what reads them (docs/self-monitoring.md).
+--
+-- The five df_* tables are ordinary stream tables in schema pgtrickle.  setup_self_monitoring() makes them from the texts below; a text
+-- that differs from the stored one is an older version, and is replaced.  What reads them asks first whether they exist.
+
+-- What the windows look for: by stream table, and what crosses a moment.
+CREATE INDEX idx_hist_pgt_start ON pgtrickle.pgt_refresh_history (pgt_id, start_time);
+CREATE INDEX idx_hist_start ON pgtrickle.pgt_refresh_history (start_time);
+
+CREATE FUNCTION pgtrickle._spill_bytes() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(pg_catalog.current_setting('pg_trickle.spill_threshold_blocks', true)::bigint, 131072) * 8192;
+END;
+COMMENT ON FUNCTION pgtrickle._spill_bytes() IS 'pg_trickle.spill_threshold_blocks in bytes; 0 = no threshold.';
+
+-- What the consumer counted, one row per source and cycle, while somebody reads it.  The newest row of a source stays.
+CREATE TABLE pgtrickle.pgt_buffer_samples (
+    sample_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source_relid  oid NOT NULL,
+    sampled_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    captured_rows bigint NOT NULL,                              -- cumulative
+    consumed_rows bigint NOT NULL,                              -- cumulative
+    pending_rows  bigint NOT NULL,
+    buffer_bytes  bigint NOT NULL,
+    spill_bytes   bigint NOT NULL DEFAULT pgtrickle._spill_bytes()
+);
+CREATE INDEX idx_samples_source ON pgtrickle.pgt_buffer_samples (source_relid, sample_id);
+CREATE INDEX idx_samples_at ON pgtrickle.pgt_buffer_samples (sampled_at);
+GRANT SELECT ON pgtrickle.pgt_buffer_samples TO PUBLIC;
+
+CREATE FUNCTION pgtrickle.recommended_threshold(avg_diff_ms float8, avg_full_ms float8, current float8) RETURNS float8
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'pgt_self_recommended_threshold';
+COMMENT ON FUNCTION pgtrickle.recommended_threshold(float8, float8, float8) IS
+'The change threshold that these average costs speak for, always in [0.01, 0.80]: differential at most 0.30 of full raises the current one by 1.2, at least 0.80 lowers it by 0.7. NULL current: 0.15. Costs that are NULL, NaN, infinite or negative, or a full cost of 0, keep it.';
+
+-- ---------------------------------------------------------------------------------------------------------------------------
+-- The five tables
+-- ---------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION pgtrickle._self_monitoring_tables()
+RETURNS TABLE (ord int, df_name text, schedule text, refresh_mode text, diamond_consistency text, query text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $tables$
+VALUES
+-- DF-1: what refreshes of the last hour cost.  Sums are exact (numeric), so the order of rows does not show.
+(1, 'df_efficiency_rolling', '48s', 'DIFFERENTIAL', 'atomic',
+$q$SELECT h.pgt_id, d.pgt_schema, d.pgt_name, count(*) AS total_refreshes,
+       count(*) FILTER (WHERE h.action = 'DIFFERENTIAL') AS diff_count,
+       count(*) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')) AS full_count,
+       (avg(extract(epoch FROM h.end_time - h.start_time) * 1000) FILTER (WHERE h.action = 'DIFFERENTIAL'))::float8 AS avg_diff_ms,
+       (avg(extract(epoch FROM h.end_time - h.start_time) * 1000) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')))::float8 AS avg_full_ms,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8)
+           FILTER (WHERE h.action = 'DIFFERENTIAL') AS p95_diff_ms,
+       (avg(least(1, h.delta_row_count::numeric / nullif(h.source_row_count, 0))) FILTER (WHERE h.action = 'DIFFERENTIAL'))::float8 AS avg_change_ratio,
+       max(h.end_time) AS last_refresh_at
+  FROM pgtrickle.pgt_refresh_history h
+  JOIN pgtrickle.pgt_definitions d ON d.pgt_id = h.pgt_id
+ WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+ GROUP BY h.pgt_id, d.pgt_schema, d.pgt_name$q$),
+-- DF-2: is the newest refresh out of the ordinary?  The baseline is DF-1's average for the same action without the newest refresh, if
+-- DF-1 contains it already.
+(2, 'df_anomaly_signals', '48s', 'DIFFERENTIAL', 'atomic',
+$q$SELECT r.pgt_id, d.pgt_schema, d.pgt_name,
+       CASE WHEN r.durations[1] >= 3 * b.baseline_ms THEN 'DURATION_SPIKE' END AS duration_anomaly,
+       r.durations[1] AS last_duration_ms, b.baseline_ms,
+       r.recent_failures, r.recent_failures >= 2 AS error_burst, r.distinct_modes_recent,
+       coalesce((r.modes[1] <> r.modes[2])::int, 0) + coalesce((r.modes[2] <> r.modes[3])::int, 0)
+           + coalesce((r.modes[3] <> r.modes[4])::int, 0) + coalesce((r.modes[4] <> r.modes[5])::int, 0)
+           + coalesce((r.modes[5] <> r.modes[6])::int, 0) >= 4 AS mode_oscillation,
+       d.auto_threshold, r.modes[1] AS effective_refresh_mode
+  FROM (SELECT h.pgt_id,
+               bool_or(h.start_time > now() - interval '10 minutes') AS recent,
+               count(*) FILTER (WHERE h.status = 'FAILED' AND h.start_time > now() - interval '10 minutes') AS recent_failures,
+               count(DISTINCT CASE WHEN h.action = 'DIFFERENTIAL' THEN 'DIFFERENTIAL' ELSE 'FULL' END)
+                   FILTER (WHERE h.status = 'COMPLETED' AND h.start_time > now() - interval '5 minutes') AS distinct_modes_recent,
+               array_agg(CASE WHEN h.action = 'DIFFERENTIAL' THEN 'DIFFERENTIAL' ELSE 'FULL' END ORDER BY h.end_time DESC, h.refresh_id DESC)
+                   FILTER (WHERE h.status = 'COMPLETED') AS modes,
+               array_agg((extract(epoch FROM h.end_time - h.start_time) * 1000)::float8 ORDER BY h.end_time DESC, h.refresh_id DESC)
+                   FILTER (WHERE h.status = 'COMPLETED') AS durations,
+               max(h.end_time) FILTER (WHERE h.status = 'COMPLETED') AS newest
+          FROM pgtrickle.pgt_refresh_history h
+         WHERE h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+         GROUP BY h.pgt_id) r
+  JOIN pgtrickle.pgt_definitions d ON d.pgt_id = r.pgt_id
+  LEFT JOIN pgtrickle.df_efficiency_rolling e ON e.pgt_id = r.pgt_id
+ CROSS JOIN LATERAL (SELECT CASE WHEN r.modes[1] = 'DIFFERENTIAL'
+                                 THEN (e.avg_diff_ms * e.diff_count - CASE WHEN r.newest <= e.last_refresh_at THEN r.durations[1] ELSE 0 END)
+                                      / nullif(e.diff_count - (r.newest <= e.last_refresh_at)::int, 0)
+                                 ELSE (e.avg_full_ms * e.full_count - CASE WHEN r.newest <= e.last_refresh_at THEN r.durations[1] ELSE 0 END)
+                                      / nullif(e.full_count - (r.newest <= e.last_refresh_at)::int, 0) END AS baseline_ms) b
+ WHERE r.recent$q$),
+-- DF-3: which threshold do the costs speak for?  Without a full refresh in the hour, the last one counts, scaled by today's rows.
+(3, 'df_threshold_advice', '96s', 'DIFFERENTIAL', 'none',
+$q$SELECT e.pgt_id, e.pgt_schema, e.pgt_name, coalesce(d.auto_threshold, 0.15) AS current_threshold,
+       pgtrickle.recommended_threshold(e.avg_diff_ms, c.full_ms, d.auto_threshold) AS recommended_threshold,
+       q.confidence,
+       CASE WHEN e.avg_diff_ms IS NULL THEN 'no differential refresh in the last hour'
+            WHEN c.full_ms IS NULL OR c.full_ms <= 0 THEN 'what a full refresh costs is not known yet'
+            ELSE 'a differential refresh takes ' || round(e.avg_diff_ms::numeric, 1) || ' ms, a full one ' || round(c.full_ms::numeric, 1) || ' ms'
+                 || CASE WHEN e.avg_full_ms IS NULL THEN ' (estimated from the last one and today''s rows)' ELSE '' END
+                 || CASE WHEN c.ratio <= 0.30 THEN ': raise the threshold'
+                         WHEN c.ratio >= 0.80 THEN ': lower the threshold' ELSE ': keep the threshold' END END
+           || CASE WHEN q.confidence = 'LOW' THEN '; only ' || e.total_refreshes || ' refreshes in the last hour' ELSE '' END AS reason,
+       e.avg_diff_ms, c.full_ms AS avg_full_ms, e.diff_count, e.full_count, e.avg_change_ratio,
+       s.deadline_ms AS freshness_deadline_ms, s.deadline_ms - e.avg_diff_ms AS sla_headroom_ms,
+       coalesce(s.deadline_ms < e.avg_diff_ms, false) AS sla_breach_risk,
+       CASE WHEN q.confidence = 'LOW' OR c.ratio IS NULL THEN 'AUTO'
+            WHEN c.ratio <= 0.80 THEN 'DIFFERENTIAL' WHEN c.ratio >= 1 THEN 'FULL' ELSE 'AUTO' END AS recommended_mode
+  FROM pgtrickle.df_efficiency_rolling e
+  JOIN pgtrickle.pgt_definitions d ON d.pgt_id = e.pgt_id
+  LEFT JOIN (SELECT h.pgt_id,
+                    (array_agg(h.last_full_ms ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS ms,
+                    (array_agg(h.last_full_rows ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS rows,
+                    (array_agg(h.source_row_count ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS rows_now
+               FROM pgtrickle.pgt_refresh_history h
+              WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+              GROUP BY h.pgt_id) l ON l.pgt_id = e.pgt_id
+ CROSS JOIN LATERAL (SELECT coalesce(e.avg_full_ms, l.ms * coalesce(nullif(l.rows_now, 0)::float8 / nullif(l.rows, 0), 1)) AS full_ms) f
+ CROSS JOIN LATERAL (SELECT f.full_ms, e.avg_diff_ms / nullif(f.full_ms, 0) AS ratio) c
+ CROSS JOIN LATERAL (SELECT pgtrickle._schedule_seconds(d.schedule) * 1000 AS deadline_ms) s
+ CROSS JOIN LATERAL (SELECT CASE WHEN e.total_refreshes >= 20 AND e.diff_count >= 5 AND c.full_ms > 0 THEN 'HIGH'
+                                 WHEN e.total_refreshes >= 10 THEN 'MEDIUM' ELSE 'LOW' END AS confidence) q$q$),
+-- DF-4: what waits in the buffers, and how fast it grows.
+(4, 'df_cdc_buffer_trends', '48s', 'DIFFERENTIAL', 'none',
+$q$SELECT s.source_relid, s.source_table, b.pending_rows, b.buffer_bytes,
+       CASE WHEN b.captured[1] >= b.captured[2] THEN b.captured[1] - b.captured[2] END AS rows_captured_last_cycle,
+       g.growth_rows_per_s,
+       CASE WHEN b.consumed[1] >= b.consumed[2] THEN b.consumed[1] - b.consumed[2] END AS rows_consumed_last_cycle,
+       CASE WHEN g.growth_rows_per_s > 0 AND b.pending_rows > 0 AND b.spill_bytes > 0
+            THEN greatest(0, ceil((b.spill_bytes - b.buffer_bytes) / (g.growth_rows_per_s * 48 * b.buffer_bytes / b.pending_rows))) END
+           AS spill_eta_cycles,
+       s.consumers
+  FROM (SELECT d.source_relid, min(quote_ident(d.source_schema) || '.' || quote_ident(d.source_name)) AS source_table, count(*) AS consumers
+          FROM pgtrickle.pgt_dependencies d WHERE d.source_type = 'TABLE' GROUP BY d.source_relid) s
+  LEFT JOIN (SELECT p.source_relid,
+                    (array_agg(p.pending_rows ORDER BY p.sample_id DESC))[1] AS pending_rows,
+                    (array_agg(p.buffer_bytes ORDER BY p.sample_id DESC))[1] AS buffer_bytes,
+                    (array_agg(p.spill_bytes ORDER BY p.sample_id DESC))[1] AS spill_bytes,
+                    (array_agg(p.captured_rows ORDER BY p.sample_id DESC) FILTER (WHERE p.sampled_at > now() - interval '1 hour'))[1:2] AS captured,
+                    (array_agg(p.consumed_rows ORDER BY p.sample_id DESC) FILTER (WHERE p.sampled_at > now() - interval '1 hour'))[1:2] AS consumed,
+                    (array_agg(p.pending_rows ORDER BY p.sample_id DESC) FILTER (WHERE p.sampled_at > now() - interval '1 hour'))[1:5] AS pending,
+                    (array_agg(p.sampled_at ORDER BY p.sample_id DESC) FILTER (WHERE p.sampled_at > now() - interval '1 hour'))[1:5] AS at
+               FROM pgtrickle.pgt_buffer_samples p GROUP BY p.source_relid) b ON b.source_relid = s.source_relid
+ CROSS JOIN LATERAL (SELECT coalesce((b.pending[1] - b.pending[cardinality(b.pending)])
+                                     / nullif(extract(epoch FROM b.at[1] - b.at[cardinality(b.at)]), 0)::float8, 0) AS growth_rows_per_s) g$q$),
+-- DF-5: who disturbs whom.  Two refreshes overlap when one starts while the other runs: a tight index range.
+(5, 'df_scheduling_interference', '96s', 'FULL', 'none',
+$q$WITH w AS (
+    SELECT h.refresh_id, h.pgt_id, h.start_time, h.end_time, (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8 AS ms
+      FROM pgtrickle.pgt_refresh_history h
+     WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+), met AS (
+    SELECT a.refresh_id, a.pgt_id, a.ms, b.refresh_id AS other_refresh_id, b.pgt_id AS other_id, b.ms AS other_ms,
+           extract(epoch FROM least(a.end_time, b.end_time) - b.start_time) * 1000 AS overlap_ms,
+           least(a.end_time, b.end_time) AS until
+      FROM w a JOIN w b ON b.start_time >= a.start_time AND b.start_time < a.end_time
+     WHERE a.pgt_id <> b.pgt_id AND (b.start_time > a.start_time OR b.refresh_id > a.refresh_id)
+), sides AS (
+    SELECT refresh_id, pgt_id, other_id, ms, overlap_ms, until FROM met
+    UNION ALL
+    SELECT other_refresh_id, other_id, pgt_id, other_ms, overlap_ms, until FROM met
+), refreshes AS (
+    SELECT pgt_id, other_id, refresh_id, ms, count(*) AS n, sum(overlap_ms) AS overlap_ms, max(until) AS until
+      FROM sides GROUP BY pgt_id, other_id, refresh_id, ms
+), pairs AS (
+    SELECT pgt_id, other_id, sum(n)::bigint AS overlaps, sum(overlap_ms)::float8 AS overlap_ms, max(until) AS until,
+           count(*) AS refreshes, avg(ms::numeric) AS avg_ms, sum(ms::numeric) AS sum_ms
+      FROM refreshes GROUP BY pgt_id, other_id
+), totals AS (
+    SELECT pgt_id, count(*) AS refreshes, sum(ms::numeric) AS sum_ms FROM w GROUP BY pgt_id
+)
+SELECT a.pgt_id AS pgt_id_a, b.pgt_id AS pgt_id_b,
+       quote_ident(da.pgt_schema) || '.' || quote_ident(da.pgt_name) AS st_name_a,
+       quote_ident(db.pgt_schema) || '.' || quote_ident(db.pgt_name) AS st_name_b,
+       a.overlaps AS overlap_count, a.overlap_ms, a.avg_ms::float8 AS avg_duration_a_ms, b.avg_ms::float8 AS avg_duration_b_ms,
+       s.a::float8 AS solo_duration_a_ms, s.b::float8 AS solo_duration_b_ms,
+       ((a.avg_ms + b.avg_ms) / nullif(s.a + s.b, 0))::float8 AS slowdown, a.until AS collected_at
+  FROM pairs a
+  JOIN pairs b ON b.pgt_id = a.other_id AND b.other_id = a.pgt_id
+  JOIN totals ta ON ta.pgt_id = a.pgt_id
+  JOIN totals tb ON tb.pgt_id = b.pgt_id
+  JOIN pgtrickle.pgt_definitions da ON da.pgt_id = a.pgt_id
+  JOIN pgtrickle.pgt_definitions db ON db.pgt_id = b.pgt_id
+ CROSS JOIN LATERAL (SELECT (ta.sum_ms - a.sum_ms) / nullif(ta.refreshes - a.refreshes, 0) AS a,
+                            (tb.sum_ms - b.sum_ms) / nullif(tb.refreshes - b.refreshes, 0) AS b) s
+ WHERE a.pgt_id < b.pgt_id AND a.overlaps >= 3$q$)
+$tables$;
+COMMENT ON FUNCTION pgtrickle._self_monitoring_tables() IS 'The stream tables of self-monitoring as this version defines them, upstream first.';
+
+CREATE FUNCTION pgtrickle.setup_self_monitoring() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t record;
+    stored text;
+    history bigint;
+    messages text := current_setting('client_min_messages');
+BEGIN
+    -- One at a time; whoever waited finds everything done.
+    PERFORM pg_advisory_xact_lock('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    PERFORM set_config('client_min_messages', 'warning', true);
+    FOR t IN SELECT * FROM pgtrickle._self_monitoring_tables() ORDER BY ord LOOP
+        SELECT d.original_query INTO stored FROM pgtrickle.pgt_stream_tables s JOIN pgtrickle.pgt_definitions d USING (pgt_id)
+         WHERE d.pgt_schema = 'pgtrickle' AND d.pgt_name = t.df_name;
+        IF NOT FOUND THEN
+            -- Loaded by the consumer, each in a transaction of its own: this one writes what they read.
+            PERFORM pgtrickle.create_stream_table(name => 'pgtrickle.' || t.df_name, query => t.query, schedule => t.schedule,
+                        refresh_mode => t.refresh_mode, initialize => false, diamond_consistency => t.diamond_consistency);
+            EXECUTE format('GRANT SELECT ON pgtrickle.%I TO PUBLIC', t.df_name);
+        ELSIF stored <> t.query THEN
+            PERFORM pgtrickle.alter_stream_table(name => 'pgtrickle.' || t.df_name, query => t.query, refresh_mode => t.refresh_mode);
+        END IF;
+    END LOOP;
+    PERFORM set_config('client_min_messages', messages, true);
+    SELECT count(*) INTO history FROM (SELECT FROM pgtrickle.pgt_refresh_history LIMIT 50) h;
+    IF history < 50 THEN
+        RAISE NOTICE 'Self-monitoring stream tables created. Their contents build up as refresh history accumulates (currently % rows; recommend >= 50 before consulting df_threshold_advice).', history;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle.setup_self_monitoring() IS
+'Create the five df_* stream tables of self-monitoring, or what is missing of them, and bring definitions of an older version up to date. May be called again at any time, also from several sessions at once. trickle-consumer fills them. NOTICE while there are fewer than 50 rows of refresh history.';
+
+CREATE FUNCTION pgtrickle.teardown_self_monitoring("cascade" bool DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    t record;
+BEGIN
+    PERFORM pg_advisory_xact_lock('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    FOR t IN SELECT s.df_name FROM pgtrickle._self_monitoring_tables() s
+               JOIN pgtrickle.pgt_stream_tables d ON d.pgt_schema = 'pgtrickle' AND d.pgt_name = s.df_name ORDER BY s.ord DESC LOOP
+        PERFORM pgtrickle.drop_stream_table('pgtrickle.' || t.df_name, coalesce("cascade", false));
+    END LOOP;
+    DELETE FROM pgtrickle.pgt_buffer_samples;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle.teardown_self_monitoring(bool) IS
+'Drop the df_* stream tables, as many of them as there are. Refused (2BP01) while others read them, unless cascade, which drops those too.';
+
+REVOKE ALL ON FUNCTION pgtrickle.setup_self_monitoring(), pgtrickle.teardown_self_monitoring(bool) FROM PUBLIC;
+
+CREATE FUNCTION pgtrickle.self_monitoring_status()
+RETURNS TABLE (df_name text, status text, last_refresh timestamptz, row_count bigint, note text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    t record;
+BEGIN
+    FOR t IN SELECT w.ord, w.df_name, w.query, d.pgt_relid, d.original_query, s.status, s.is_populated, s.last_refresh_at, s.last_error_message,
+                    to_regclass('pgtrickle.' || w.df_name) AS taken
+               FROM pgtrickle._self_monitoring_tables() w
+               LEFT JOIN (pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s ON s.pgt_id = d.pgt_id)
+                      ON d.pgt_schema = 'pgtrickle' AND d.pgt_name = w.df_name
+              ORDER BY w.ord LOOP
+        df_name := t.df_name;
+        status := coalesce(t.status, 'NOT_CREATED');
+        last_refresh := t.last_refresh_at;
+        row_count := NULL;
+        note := CASE WHEN t.pgt_relid IS NULL AND t.taken IS NOT NULL THEN 'a relation of this name exists that is no stream table'
+                     WHEN t.pgt_relid IS NULL THEN 'run pgtrickle.setup_self_monitoring()'
+                     WHEN t.original_query <> t.query THEN 'defined by another version: run pgtrickle.setup_self_monitoring()'
+                     WHEN t.last_error_message IS NOT NULL AND t.status <> 'ACTIVE' THEN t.last_error_message
+                     WHEN t.status = 'SUSPENDED' THEN 'run pgtrickle.resume_stream_table()'
+                     WHEN NOT t.is_populated AND NOT EXISTS (SELECT FROM pgtrickle._capture() c WHERE c.active)
+                         THEN 'trickle-consumer is not running'
+                     WHEN NOT t.is_populated THEN 'waiting for the first load' END;
+        IF t.pgt_relid IS NOT NULL THEN
+            EXECUTE format('SELECT count(*) FROM pgtrickle.%I', t.df_name) INTO row_count;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle.self_monitoring_status() IS
+'Always five rows, one per df_* stream table: status ACTIVE, SUSPENDED, ERROR, INITIALIZING or NOT_CREATED, last refresh that did something, number of rows, and what to do about it, if anything.';
