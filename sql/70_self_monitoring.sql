@@ -1,11 +1,8 @@
+-- since 0.20.0 {
 -- Self-monitoring: stream tables over the refresh history, and what reads them (docs/self-monitoring.md).
 --
 -- The five df_* tables are ordinary stream tables in schema pgtrickle.  setup_self_monitoring() makes them from the texts below; a text
 -- that differs from the stored one is an older version, and is replaced.  What reads them asks first whether they exist.
-
--- What the windows look for: by stream table, and what crosses a moment.
-CREATE INDEX idx_hist_pgt_start ON pgtrickle.pgt_refresh_history (pgt_id, start_time);
-CREATE INDEX idx_hist_start ON pgtrickle.pgt_refresh_history (start_time);
 
 CREATE FUNCTION pgtrickle._spill_bytes() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -276,3 +273,4 @@ END
 $$;
 COMMENT ON FUNCTION pgtrickle.self_monitoring_status() IS
 'Always five rows, one per df_* stream table: status ACTIVE, SUSPENDED, ERROR, INITIALIZING or NOT_CREATED, last refresh that did something, number of rows, and what to do about it, if anything.';
+-- }
