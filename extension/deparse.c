@@ -75,17 +75,33 @@ forget_syntax(Node *node, void *context)
 	return expression_tree_walker(node, forget_syntax, context);
 }
 
+/* One expression; `context` is made when the first one needs it: that takes the square of the number of columns. */
+static char *
+expr_in_context(Node *expr, List *inputs, List **context)
+{
+	Var *v = (Var *) expr;
+
+	if (IsA(v, Var) && v->varlevelsup == 0 && v->varattno > 0 && (int) v->varno <= list_length(inputs))
+		return psprintf("a%d.c%d", (int) v->varno, v->varattno);
+	if (*context == NIL)
+		*context = deparse_context(inputs);
+	expr = copyObject(expr);
+	(void) forget_syntax(expr, NULL);
+	return deparse_expression(expr, *context, true, false);
+}
+
 char *
 pgt_expr(Node *expr, List *inputs)
 {
-	expr = copyObject(expr);
-	(void) forget_syntax(expr, NULL);
-	return deparse_expression(expr, deparse_context(inputs), true, false);
+	List *context = NIL;
+
+	return expr_in_context(expr, inputs, &context);
 }
 
 char *
 pgt_quals(List *quals, List *inputs)
 {
+	List *context = NIL;
 	StringInfoData s;
 	ListCell *lc;
 
@@ -93,19 +109,20 @@ pgt_quals(List *quals, List *inputs)
 		return NULL;
 	initStringInfo(&s);
 	foreach (lc, quals)
-		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " AND " : "", pgt_expr(lfirst(lc), inputs));
+		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " AND " : "", expr_in_context(lfirst(lc), inputs, &context));
 	return s.data;
 }
 
 char *
 pgt_targets(List *targets, List *inputs)
 {
+	List *context = NIL;
 	StringInfoData s;
 	ListCell *lc;
 
 	initStringInfo(&s);
 	foreach (lc, targets)
-		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", pgt_expr(lfirst(lc), inputs),
+		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", expr_in_context(lfirst(lc), inputs, &context),
 						 foreach_current_index(lc) + 1);
 	return s.data;
 }
@@ -208,7 +225,7 @@ nested_key(const PgtCol *col, int k)
 }
 
 static char *
-nested_aggregate(const PgtOp *op, Aggref *agg)
+nested_aggregate(const PgtOp *op, Aggref *agg, List **context)
 {
 	char *name = get_func_name(agg->aggfnoid);
 	Node *arg = agg->args == NIL ? NULL : (Node *) linitial_node(TargetEntry, agg->args)->expr;
@@ -217,18 +234,19 @@ nested_aggregate(const PgtOp *op, Aggref *agg)
 
 	if (arg == NULL || (strcmp(name, "min") != 0 && strcmp(name, "max") != 0) ||
 		get_func_namespace(agg->aggfnoid) != PG_CATALOG_NAMESPACE)
-		return pgt_expr((Node *) agg, op->children);
+		return expr_in_context((Node *) agg, op->children, context);
 	col = (PgtCol){exprType(arg), exprTypmod(arg), exprCollation(arg), false};
 	if (pgt_col_image_safe(&col))
-		return pgt_expr((Node *) agg, op->children);
-	text = pgt_expr(arg, op->children);
+		return expr_in_context((Node *) agg, op->children, context);
+	text = expr_in_context(arg, op->children, context);
 	return psprintf("pg_catalog.%s(%s ORDER BY (%s)::pg_catalog.text COLLATE \"C\")%s", name, text, text,
-					agg->aggfilter == NULL ? "" : psprintf(" FILTER (WHERE %s)", pgt_expr((Node *) agg->aggfilter, op->children)));
+					agg->aggfilter == NULL ? "" : psprintf(" FILTER (WHERE %s)", expr_in_context((Node *) agg->aggfilter, op->children, context)));
 }
 
 char *
 pgt_aggregate(const PgtOp *op, const char *from, const char *more)
 {
+	List *context = NIL;
 	StringInfoData s;
 	ListCell *lc;
 	int n = 0;
@@ -239,7 +257,7 @@ pgt_aggregate(const PgtOp *op, const char *from, const char *more)
 						 more == NULL ? nested_key(&op->cols[k - 1], k) : psprintf("a1.c%d", k), k);
 	foreach (lc, op->aggs)
 	{
-		char *agg = more == NULL ? nested_aggregate(op, lfirst(lc)) : pgt_expr(lfirst(lc), op->children);
+		char *agg = more == NULL ? nested_aggregate(op, lfirst(lc), &context) : expr_in_context(lfirst(lc), op->children, &context);
 
 		appendStringInfo(&s, "%s%s AS c%d", n > 0 ? ", " : "", agg, n + 1);
 		n++;

@@ -72,9 +72,6 @@ typedef struct Refresh
 	PgtRefreshResult result;
 } Refresh;
 
-/* Planning comparisons of very wide rows takes many seconds, and creation holds locks on the sources: not worth it for a rehearsal. */
-#define DRY_RUN_COLUMNS 200
-
 static RefreshContext *context = NULL;
 static bool callback_registered = false;
 static bool writing = false;
@@ -778,7 +775,7 @@ pgt_refresh_dry_run(PgtStreamTable *st)
 		elog(ERROR, "dry run without a load");
 	SPI_connect();
 	load_refresh(&r, st->id);
-	if (r.view->full_reason == NULL && r.view->ncolumns <= DRY_RUN_COLUMNS)
+	if (r.view->full_reason == NULL)
 	{
 		scope = pgt_owner_begin(r.st);
 		for (int i = 0; i < r.view->nsources; i++)

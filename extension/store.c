@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -15,6 +16,9 @@
 #include "deparse.h"
 #include "rowkey.h"
 #include "store.h"
+
+/* Columns of a change of a group beside the visible ones and keys, per old and new: tid, flags. */
+#define GROUP_EXTRAS 4
 
 static void
 add_column(PgtStore *store, const PgtCol *col, const char *name)
@@ -126,10 +130,23 @@ keys_have_order(const PgtOp *agg)
 	return true;
 }
 
+/* The widest rows of the program are those that are merged: keys, changes (two for an extremum), the stored row, new states. */
+static bool
+states_fit(const PgtStore *store, const PgtStates *states)
+{
+	int width = store->agg->nkeys + store->ncols + 2;
+	ListCell *lc;
+
+	foreach (lc, states->list)
+		width += ((PgtState *) lfirst(lc))->removed != NULL ? 4 : 3;
+	return width <= MaxTupleAttributeNumber;
+}
+
 PgtStore *
 pgt_store_plan(PgtOp *root, List *names)
 {
 	PgtStore *store = palloc0(sizeof(PgtStore));
+	PgtStates *states;
 	ListCell *lc;
 
 	store->root = root;
@@ -137,14 +154,17 @@ pgt_store_plan(PgtOp *root, List *names)
 	foreach (lc, names)
 		add_column(store, &root->cols[foreach_current_index(lc)], lfirst(lc));
 	store->nvisible = store->ncols;
-	if (list_length(root->children) == 1 && pgt_op_child(root, 1)->kind == PGT_OP_AGG)
+	/* a change of a group is one row of old and new values (apply.c); where that is too wide, groups are rows like others */
+	if (list_length(root->children) == 1 && pgt_op_child(root, 1)->kind == PGT_OP_AGG &&
+		2 * (store->ncols + pgt_op_child(root, 1)->nkeys + GROUP_EXTRAS) <= MaxTupleAttributeNumber)
 	{
 		store->agg = pgt_op_child(root, 1);
 		store->kind = PGT_STORE_GROUPS;
 		plan_keys(store);
-		store->states = store->root->quals == NIL && keys_have_order(store->agg) ? pgt_states_plan(store->agg) : NULL;
-		if (store->states != NULL)
+		states = store->root->quals == NIL && keys_have_order(store->agg) ? pgt_states_plan(store->agg) : NULL;
+		if (states != NULL && states_fit(store, states))
 		{
+			store->states = states;
 			store->kind = PGT_STORE_WEIGHTS;
 			place_states(store);
 		}

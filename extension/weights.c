@@ -117,22 +117,64 @@ with_old(PgtStore *store, const char *text)
 }
 
 /*
- * New states one after the other, each in a SELECT of its own around the last, since sums look at counts and scales that come
- * before them in the list; the planner flattens them.
+ * levels[j]: how many SELECTs must stand around the merged row before state j can be computed, because its new value looks at the
+ * new values of states before it in the list (a sum at its count and scale).  Returns the number of levels.
  */
+static int
+state_levels(PgtStore *store, int *levels)
+{
+	int nlevels = 0;
+	ListCell *lc;
+
+	foreach (lc, store->states->list)
+	{
+		PgtState *state = lfirst(lc);
+		const char *p = state->merge;
+
+		levels[state->number] = 0;
+		while ((p = strstr(p, "m.n")) != NULL)
+		{
+			int other = atoi(p + 3);
+
+			if (other > 0 && other < state->number)
+				levels[state->number] = Max(levels[state->number], levels[other] + 1);
+			p += 3;
+		}
+		nlevels = Max(nlevels, levels[state->number] + 1);
+	}
+	return nlevels;
+}
+
+/* New states in SELECTs around each other, as few as their dependencies allow: the planner flattens them, in cubic time. */
 static char *
 merged(PgtStore *store, const PgtTarget *target, const char *groups)
 {
 	char *sql = psprintf("SELECT k.*, s.* FROM %s k LEFT JOIN %s ON true", groups, pgt_stored_rows(store, target, "k"));
+	int *levels = palloc0(sizeof(int) * (list_length(store->states->list) + 1));
+	int nlevels = state_levels(store, levels);
 	StringInfoData redo;
 	ListCell *lc;
 
 	initStringInfo(&redo);
+	for (int level = 0; level < nlevels; level++)
+	{
+		StringInfoData s;
+
+		initStringInfo(&s);
+		foreach (lc, store->states->list)
+		{
+			PgtState *state = lfirst(lc);
+
+			if (levels[state->number] == level)
+				appendStringInfo(&s, state->number == store->states->rows ? ", pgtrickle._expect_count(%s) AS n%d" : ", %s AS n%d",
+								 with_old(store, state->merge), state->number);
+		}
+		sql = psprintf("SELECT m.*%s FROM (%s) m", s.data, sql);
+	}
 	foreach (lc, store->states->list)
 	{
 		PgtState *state = lfirst(lc);
 
-		sql = psprintf(state->number == store->states->rows ? "SELECT m.*, pgtrickle._expect_count(%s) AS n%d FROM (%s) m" : "SELECT m.*, %s AS n%d FROM (%s) m", with_old(store, state->merge), state->number, sql);
 		if (state->redo != NULL)
 			appendStringInfo(&redo, "%s%s", redo.len > 0 ? " OR " : "", with_old(store, state->redo));
 	}
