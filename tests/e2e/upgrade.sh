@@ -107,6 +107,17 @@ check_sql "new segments stand in the order of the wire" \
 	"SELECT bool_and(attnum = 3) FROM pg_attribute WHERE attname = 'changed_columns' AND attrelid IN
 	    (SELECT to_regclass('pgtrickle_changes.' || relname) FROM pgtrickle._consumer_segments())" t
 
+# ---------------------------------------------------------------- what the new version brings, over the old history
+
+q "SELECT pgtrickle.setup_self_monitoring()" > /dev/null || fail "self-monitoring is set up"
+check_poll "five df_* are ACTIVE" "SELECT count(*) FROM pgtrickle.self_monitoring_status() WHERE status = 'ACTIVE'" 5
+q "SELECT pgtrickle.refresh_stream_table('pgtrickle.df_efficiency_rolling')" > /dev/null
+check_sql "DF-1 counts the refreshes from before the update" \
+	"SELECT bool_and(e.total_refreshes = n AND n >= 11) || ' ' || count(*) FROM pgtrickle.df_efficiency_rolling e
+	   JOIN (SELECT pgt_id, count(*) AS n FROM pgtrickle.pgt_refresh_history GROUP BY 1) h USING (pgt_id) WHERE pgt_name LIKE 's\_%'" "true 5"
+q "SELECT pgtrickle.teardown_self_monitoring()" > /dev/null
+check_sql "and are gone again" "SELECT count(*) FROM pgtrickle.self_monitoring_status() WHERE status = 'NOT_CREATED'" 5
+
 # ---------------------------------------------------------------- the catalogs
 
 catalog > "$PGT_DIR/updated.out"

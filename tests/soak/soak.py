@@ -327,11 +327,13 @@ def judge_history(cur, began, monitored):
     return figures
 
 
-def judge_monitoring(cur):
+def judge_monitoring(cur, figures):
     status = rows(cur, "SELECT df_name, status, row_count, note FROM pgtrickle.self_monitoring_status()")
     verdict("all five df_* are ACTIVE", len(status) == 5 and all(s[1] == "ACTIVE" for s in status), status)
-    cur.execute("SELECT * FROM pgtrickle.scheduler_overhead()")
-    overhead = dict(zip([c[0] for c in cur.description], cur.fetchone()))
+    overhead = {"df_refresh_fraction": figures["df_busy"] / figures["busy"]}
+    if value(cur, "SELECT to_regproc('pgtrickle.scheduler_overhead') IS NOT NULL"):
+        cur.execute("SELECT * FROM pgtrickle.scheduler_overhead()")
+        overhead = dict(zip([c[0] for c in cur.description], cur.fetchone()))
     fraction = overhead["df_refresh_fraction"]
     verdict("df_* take less than %g of the busy time" % DF_FRACTION, fraction is not None and fraction < DF_FRACTION, overhead)
     return overhead
@@ -377,7 +379,7 @@ def main():
     verdict("history was purged all the while", actors[2].done >= 10000 + 0.9 * actors[1].done - 400, actors[2].done)
     memory = judge_memory(sampler)
     figures = judge_history(cur, began, monitored)
-    overhead = judge_monitoring(cur) if monitored else None
+    overhead = judge_monitoring(cur, figures) if monitored else None
     judge_exact(cur)
     judge_logs()
     summary(began, actors, sampler, memory, figures, overhead)
