@@ -261,7 +261,7 @@ pgt_plan_held(const PgtPlanSt *st)
 	if (st->fuse_blown)
 		return "its fuse has blown";
 	if (st->gated)
-		return "a source is gated";
+		return "a gate, a watermark or its refresh group holds it";
 	return NULL;
 }
 

@@ -29,7 +29,7 @@ typedef struct PgtPlanSt
 	bool populated;
 	bool needs_reinit;
 	bool fuse_blown;
-	bool gated; /* optional gated */
+	bool gated; /* optional gated: a gate, a watermark or its refresh group holds it */
 	bool large;
 	bool atomic;
 	bool slowest;          /* optional diamond_schedule_policy */

@@ -37,6 +37,7 @@
 #define CLOCK_JUMP_US INT64_C(1000000)
 #define PURGE_EVERY_US INT64_C(3600000000)
 #define PURGE_PAUSE_US INT64_C(1000000) /* between batches */
+#define REMIND_EVERY_US INT64_C(3600000000)
 #define POLL_SHARE 50                   /* reading the plan takes at most 1/50 of the time */
 
 typedef struct Scheduler
@@ -59,6 +60,7 @@ typedef struct Scheduler
 	bool plan_failed;  /* logged */
 	int64_t *finished; /* per node: loop time its last job ended */
 	int64_t purge_at;  /* loop time of the next batch of expired history */
+	int64_t remind_at; /* loop time of the next alerts about what waits for people */
 	bool attached;
 	uint64_t probe; /* position that must be applied before jobs start again; UINT64_MAX: not known yet */
 	bool draining;
@@ -122,6 +124,7 @@ fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 
 	m->id = s->plan->sts[v].id;
 	m->name = strdup(s->plan->sts[v].name);
+	m->group = s->plan->sts[v].refresh_group;
 	m->due = s->policy.sts[v].due > 0 ? s->policy.sts[v].due : s->policy.now;
 	m->reads = must_alloc((size_t) (dag->upstreams.start[v + 1] - dag->upstreams.start[v]), sizeof(int));
 	for (int e = dag->upstreams.start[v]; e < dag->upstreams.start[v + 1]; e++)
@@ -228,6 +231,13 @@ member_failed(Scheduler *s, const PgtMember *m, int v)
 	{
 		/* between plan and refresh; the next plan will not name it */
 		pgt_log(PGT_LOG_INFO, PART, "%s has been dropped", m->name);
+		if (v >= 0)
+			pgt_policy_failed(&s->policy, v, RETRY_FIRST_US, false);
+		return;
+	}
+	if (strcmp(m->err.sqlstate, "PT020") == 0)
+	{
+		pgt_log(PGT_LOG_WARNING, PART, "%s: the fuse has blown: %s", m->name, m->err.message);
 		if (v >= 0)
 			pgt_policy_failed(&s->policy, v, RETRY_FIRST_US, false);
 		return;
@@ -550,6 +560,10 @@ purge_history(Scheduler *s)
 	s->purge_at = pgt_loop_now(s->env.loop) + PURGE_EVERY_US;
 	pgt_conn_query(s->conn, "SELECT n, n >= current_setting('pg_trickle.history_purge_batch_size')::bigint FROM pgtrickle._history_purge() n",
 				   on_purged, s);
+	if (pgt_loop_now(s->env.loop) < s->remind_at)
+		return;
+	s->remind_at = pgt_loop_now(s->env.loop) + REMIND_EVERY_US;
+	pgt_conn_query(s->conn, "SELECT pgtrickle._consumer_remind()", NULL, NULL);
 }
 
 static void
@@ -672,6 +686,7 @@ pgt_workers_start(const PgtEnv *env, PgtErr *err)
 	s->env = *env;
 	s->policy.coalesce_us = COALESCE_US;
 	s->wall_offset = wall_us() - pgt_loop_now(env->loop);
+	s->remind_at = pgt_loop_now(env->loop) + REMIND_EVERY_US;
 	srand((unsigned) wall_us()); /* jitter only */
 	pgt_timer_init(&s->tick, on_tick, s);
 	pgt_timer_init(&s->poll, on_poll, s);

@@ -101,6 +101,7 @@ is_transient(const PgtErr *err)
 		"57P01", "57P02", "57P03", "57P05", /* the server or an administrator ends sessions */
 		"25P03", "25P04",                   /* idle in transaction, transaction timeout */
 		"53300",                            /* too_many_connections */
+		"PT021",                            /* a gate, a watermark or a group holds it: the next plan will say so */
 		PGT_STATE_CONNECTION};
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
@@ -325,6 +326,22 @@ reads_failed_member(const PgtJob *job, const PgtMember *m)
 	return false;
 }
 
+/* A member of a refresh group was not refreshed: then nothing is, and the others come again. */
+static bool
+tears_group(PgtJob *job)
+{
+	bool torn = false;
+
+	for (int i = 0; i < job->n; i++)
+		torn = torn || (job->members[i].group != 0 && job->members[i].outcome != PGT_OUTCOME_DONE);
+	for (int i = 0; torn && i < job->n; i++)
+	{
+		if (job->members[i].outcome == PGT_OUTCOME_DONE)
+			set_outcome(&job->members[i], PGT_OUTCOME_SKIPPED, NULL);
+	}
+	return torn;
+}
+
 static void
 commit_or_rollback(Worker *w)
 {
@@ -333,7 +350,7 @@ commit_or_rollback(Worker *w)
 
 	for (int i = 0; i < w->job->n; i++)
 		any = any || w->job->members[i].outcome == PGT_OUTCOME_DONE;
-	if (!any)
+	if (tears_group(w->job) || !any)
 	{
 		rollback(w);
 		return;

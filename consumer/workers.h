@@ -7,7 +7,7 @@
  *   wait until everything up to X is applied, in memory; too long: ROLLBACK, and everybody tries again later
  *   per member: _refresh_apply         with several members, each in a savepoint: one that fails takes only those along that read it
  *   COMMIT
- *   per failed member: _refresh_failed in a transaction of its own
+ *   per failed member: _refresh_failed in a transaction of its own (also for a blown fuse, PT020)
  *
  * The pool decides nothing: scheduler.c gives it jobs and hears how they ended.
  */
@@ -23,7 +23,7 @@ typedef enum PgtOutcome
 	PGT_OUTCOME_NONE,    /* not reached */
 	PGT_OUTCOME_DONE,    /* refreshed and committed */
 	PGT_OUTCOME_FAILED,  /* by its own fault; reported, status_after says what became of it */
-	PGT_OUTCOME_SKIPPED, /* reads a member that failed */
+	PGT_OUTCOME_SKIPPED, /* reads a member that failed, or shares a refresh group with one */
 	PGT_OUTCOME_RETRY    /* lock, barrier, lost connection: nobody's fault, nothing recorded */
 } PgtOutcome;
 
@@ -34,6 +34,7 @@ typedef struct PgtMember
 	int64_t due; /* microseconds since 1970 */
 	int *reads;  /* owned; earlier members that it reads */
 	int nreads;
+	int64_t group; /* refresh group, 0 = none: its members are committed together or not at all */
 	/* result */
 	PgtOutcome outcome;
 	char action[16];

@@ -97,7 +97,7 @@ slot_exists(void)
 
 /* Why the ST is not filled by its creating transaction, NULL if it is. */
 static char *
-reason_to_wait(const PgtView *view)
+reason_to_wait(int64 pgt_id, const PgtView *view)
 {
 	PgtStreamTable *upstream = empty_upstream(view);
 
@@ -105,20 +105,22 @@ reason_to_wait(const PgtView *view)
 		return psprintf("Stream table %s, which it reads, has not been filled yet.", pgt_st_label(upstream));
 	if (sources_bytes(view) > (int64) pgt_guc_sync_load_limit * 1024)
 		return psprintf("The sources are larger than pg_trickle.sync_load_limit (%d kB).", pgt_guc_sync_load_limit);
-	return NULL;
+	return pgt_catalog_value("SELECT pg_catalog.initcap(pg_catalog.left(h.reason, 1)) || pg_catalog.substr(h.reason, 2) || '.'"
+							 " FROM pgtrickle._held() h WHERE h.pgt_id = $1 LIMIT 1",
+							 pgt_id);
 }
 
 void
 pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 {
 	PgtStreamTable *st = pgt_st_by_id(pgt_id);
-	char *wait = initialize ? reason_to_wait(view) : NULL;
+	char *wait = initialize ? reason_to_wait(pgt_id, view) : NULL;
 
 	if (wait != NULL)
 		ereport(NOTICE,
 				(errmsg("stream table %s will be filled in the background", pgt_st_label(st)),
 				 errdetail("%s", wait),
-				 errhint("trickle-consumer fills it as soon as this transaction has committed; pgtrickle.refresh_stream_table() does so at once.")));
+				 errhint("trickle-consumer fills it as soon as this transaction has committed and nothing holds it; pgtrickle.refresh_stream_table() does so at once.")));
 	if (!initialize || wait != NULL)
 	{
 		/* deltas need the unique index, and the consumer's load has no other moment for making it */

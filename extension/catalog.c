@@ -35,7 +35,9 @@
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')"  \
+	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity'),"  \
+	" d.fuse_mode, s.fuse_state, coalesce(s.auto_threshold, -1), coalesce(d.max_delta_fraction, -1),"                   \
+	" coalesce(s.last_full_ms, -1), coalesce(s.last_diff_ms, -1)"                                                       \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -251,6 +253,12 @@ read_stream_table(MemoryContext cxt)
 	st->names_epoch = current_epoch();
 	st->clock = DatumGetTimestampTz(plain_column(0, 18));
 	st->next_crossing = DatumGetTimestampTz(plain_column(0, 19));
+	st->fuse_mode = text_column(20, cxt);
+	st->fuse_state = text_column(21, cxt);
+	st->auto_threshold = DatumGetFloat8(plain_column(0, 22));
+	st->max_delta_fraction = DatumGetFloat8(plain_column(0, 23));
+	st->last_full_ms = DatumGetFloat8(plain_column(0, 24));
+	st->last_diff_ms = DatumGetFloat8(plain_column(0, 25));
 	return st;
 }
 
@@ -361,6 +369,9 @@ void
 pgt_catalog_forget(int64 id)
 {
 	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1", id);
+	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_refresh_groups SET member_ids = pg_catalog.array_remove(member_ids, $1)"
+							 " WHERE $1 = ANY (member_ids)",
+							 id);
 	(void) pgt_catalog_value("DELETE FROM pgtrickle.pgt_definitions WHERE pgt_id = $1", id);
 }
 

@@ -33,6 +33,12 @@ typedef struct PgtStreamTable
 	int64 refresh_no;
 	TimestampTz clock;         /* what the contents are as of, where the query reads the clock; DT_NOBEGIN: unknown */
 	TimestampTz next_crossing; /* time alone changes nothing before; DT_NOBEGIN: unknown */
+	char *fuse_mode;           /* off, on, auto */
+	char *fuse_state;          /* armed, blown, disabled */
+	double auto_threshold;     /* share of changed rows above which AUTO compares, set by somebody; < 0: not set */
+	double max_delta_fraction; /* the same as a hard limit; < 0: none */
+	double last_full_ms;       /* of the last load or diff; < 0: unknown */
+	double last_diff_ms;       /* of the last incremental refresh; < 0: unknown */
 	char *settings;            /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 

@@ -15,6 +15,7 @@
 
 #include "barrier.h"
 #include "compat.h"
+#include "coordination.h"
 #include "refresh.h"
 
 PG_FUNCTION_INFO_V1(pgt_consumer_refresh_begin);
@@ -42,6 +43,7 @@ pgt_consumer_refresh_begin(PG_FUNCTION_ARGS)
 	bool *nulls;
 	int n;
 	List *sts = NIL;
+	XLogRecPtr lsn;
 
 	deconstruct_array(ids, INT8OID, sizeof(int64), true, TYPALIGN_DOUBLE, &elems, &nulls, &n);
 	for (int i = 0; i < n; i++)
@@ -49,7 +51,10 @@ pgt_consumer_refresh_begin(PG_FUNCTION_ARGS)
 			sts = lappend(sts, required_st(DatumGetInt64(elems[i])));
 	if (sts == NIL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no stream table given")));
-	PG_RETURN_LSN(pgt_refresh_begin(sts, false));
+	lsn = pgt_refresh_begin(sts, false);
+	/* now that nobody can make a group of them any more */
+	pgt_check_groups(ids);
+	PG_RETURN_LSN(lsn);
 }
 
 /* _refresh_apply(pgt_id, initiated_by, due) → one row */

@@ -21,6 +21,7 @@ int pgt_guc_max_consecutive_errors;
 int pgt_guc_max_concurrent_refreshes;
 int pgt_guc_refresh_strategy;
 double pgt_guc_differential_max_change_ratio;
+double pgt_guc_cost_model_safety_margin;
 int pgt_guc_barrier_timeout;
 int pgt_guc_sync_load_limit;
 bool pgt_guc_auto_index;
@@ -37,6 +38,7 @@ int pgt_guc_slot_lag_warning_threshold_mb;
 int pgt_guc_slot_lag_critical_threshold_mb;
 int pgt_guc_buffer_alert_threshold;
 int pgt_guc_spill_threshold_blocks;
+int pgt_guc_fuse_default_ceiling;
 
 static const struct config_enum_entry strategy_options[] = {
 	{"auto", PGT_STRATEGY_AUTO, false},
@@ -109,7 +111,11 @@ static const Setting settings[] = {
 		   "Overrides how stream tables are refreshed.",
 		   "auto decides per refresh; differential never prefers a full comparison for its cost; full always compares."),
 	REAL(differential_max_change_ratio, 0.15, 0, 1, 0,
-		 "Share of changed source rows above which a refresh recomputes and compares instead.", NULL),
+		 "Share of changed source rows above which a refresh recomputes and compares instead.",
+		 "AUTO goes by it until it has measured what both ways cost. A stream table's auto_threshold comes before it."),
+	REAL(cost_model_safety_margin, 0.8, 0.1, 1, 0,
+		 "By how much cheaper than a comparison an incremental refresh must look before AUTO returns to it.",
+		 "A factor. It keeps AUTO from going to and fro between two ways that cost about the same."),
 	NUMBER(barrier_timeout, 2000, 10, 600000, GUC_UNIT_MS,
 		   "Longest time a refresh waits for captured changes to arrive.",
 		   "A refresh holds read locks on its sources meanwhile, so this also bounds how long it can delay a TRUNCATE or ALTER TABLE."),
@@ -151,6 +157,9 @@ static const Setting settings[] = {
 	NUMBER(spill_threshold_blocks, 131072, 0, INT_MAX, 0,
 		   "Size of one source's change buffer, in blocks of 8 kB, that check_cdc_health warns of two cycles ahead.",
 		   "0 means that no size is too large."),
+	NUMBER(fuse_default_ceiling, 0, 0, INT_MAX, 0,
+		   "Changed rows above which the fuse of a stream table blows that has one without a ceiling of its own.",
+		   "0 means no ceiling: such a fuse never blows."),
 };
 
 static void

@@ -33,6 +33,7 @@ extern int pgt_guc_max_concurrent_refreshes;
 /* refresh */
 extern int pgt_guc_refresh_strategy; /* PgtRefreshStrategy */
 extern double pgt_guc_differential_max_change_ratio;
+extern double pgt_guc_cost_model_safety_margin;
 extern int pgt_guc_barrier_timeout; /* ms */
 extern int pgt_guc_sync_load_limit; /* kB */
 extern bool pgt_guc_auto_index;
@@ -53,6 +54,7 @@ extern int pgt_guc_slot_lag_warning_threshold_mb;
 extern int pgt_guc_slot_lag_critical_threshold_mb;
 extern int pgt_guc_buffer_alert_threshold;
 extern int pgt_guc_spill_threshold_blocks;
+extern int pgt_guc_fuse_default_ceiling; /* rows; 0 = none */
 
 /* Defines all of them and reserves the prefix; from _PG_init. */
 extern void pgt_guc_init(void);

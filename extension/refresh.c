@@ -34,7 +34,9 @@
 
 #include "barrier.h"
 #include "buffer.h"
+#include "choose.h"
 #include "compat.h"
+#include "coordination.h"
 #include "execute.h"
 #include "frontier.h"
 #include "guc.h"
@@ -69,6 +71,7 @@ typedef struct Refresh
 	bool timed;            /* time alone may have changed the result */
 	bool clock_moves;      /* the contents are of this refresh's clock now */
 	char *diff_reason;     /* rows cannot bring this ST to S1: diff, and why */
+	char *unknown;         /* a source changed in a way that rows do not describe */
 	PgtRefreshResult result;
 } Refresh;
 
@@ -296,7 +299,7 @@ collect_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontier *new)
 
 	delta = r->deltas[i] = pgt_buffer_read(source, old->snapshot, context->frontier);
 	r->result.leftover |= delta->leftover;
-	r->diff_reason = delta->diff_reason;
+	r->diff_reason = r->unknown = delta->diff_reason;
 	if (delta->max_xid >= old->snapshot->xmin && context->frontier->xmin > old->snapshot->xmin)
 		r->stale = true;
 }
@@ -347,44 +350,6 @@ collect_deltas(Refresh *r)
 }
 
 /* ---------- which way ---------- */
-
-/* Rows of all sources as the server knows them; 0 when it knows nothing. */
-static double
-source_rows(PgtView *view)
-{
-	double total = 0;
-
-	for (int i = 0; i < view->nsources; i++)
-	{
-		HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view->sources[i].relid));
-
-		if (!HeapTupleIsValid(tuple))
-			continue;
-		total += Max(0, ((Form_pg_class) GETSTRUCT(tuple))->reltuples);
-		ReleaseSysCache(tuple);
-	}
-	return total;
-}
-
-/* Reason for a diff that the deltas do not give by themselves; NULL: use them. */
-static char *
-policy_reason(Refresh *r)
-{
-	double rows;
-
-	if (strcmp(r->st->refresh_mode, "FULL") == 0)
-		return "refresh_mode is FULL";
-	if (r->view->full_reason)
-		return r->view->full_reason;
-	if (pgt_guc_refresh_strategy == PGT_STRATEGY_FULL)
-		return "pg_trickle.refresh_strategy is full";
-	if (strcmp(r->st->refresh_mode, "AUTO") != 0 || pgt_guc_refresh_strategy == PGT_STRATEGY_DIFFERENTIAL)
-		return NULL;
-	rows = source_rows(r->view);
-	if (r->delta_rows > PGT_MEDIUM_DELTA && rows > 0 && r->delta_rows > rows * pgt_guc_differential_max_change_ratio)
-		return psprintf("%.0f %% of the source rows changed", 100.0 * r->delta_rows / rows);
-	return NULL;
-}
 
 /*
  * Has the clock passed the next row?  Whoever refreshes by hand is not kept waiting for a moment that could only be estimated.
@@ -587,9 +552,10 @@ try_delta(Refresh *r)
 
 /* False: the ST is as it was, and diff_reason says why. */
 static bool
-refresh_differential(Refresh *r)
+refresh_differential(Refresh *r, char *why)
 {
 	r->result.action = "DIFFERENTIAL";
+	r->result.reason = why;
 	r->diff_reason = try_delta(r);
 	r->result.delta_rows = r->delta_rows;
 	/* time alone, and it changed nothing */
@@ -622,6 +588,7 @@ store_result(Refresh *r, const char *initiated_by, TimestampTz started, Timestam
 		pgt_state_clock(r->st->id, context->taken_at, crossing);
 		r->result.next_crossing = crossing;
 	}
+	pgt_fuse_passed(r->st);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 	{
 		pgt_state_refreshed(r->st, &r->result, context->frontier, context->taken_at);
@@ -651,27 +618,32 @@ static void
 apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz due)
 {
 	PgtCatalogScope scope = pgt_catalog_begin();
-	char *policy = NULL;
+	bool scheduled = strcmp(initiated_by, "SCHEDULER") == 0;
+	PgtChoice choice = {0};
 	bool nothing;
 
+	if (scheduled)
+		pgt_check_held(r->st);
 	check_marks(r, initiated_by);
 	collect_deltas(r);
 	check_marks(r, initiated_by);
-	pgt_catalog_end(scope);
+	if (scheduled)
+		pgt_check_fuse(r->st, r->delta_rows, r->unknown);
 
 	nothing = r->diff_reason == NULL && r->delta_rows == 0;
 	if (r->diff_reason == NULL && (!nothing || r->timed))
-		policy = policy_reason(r);
+		choice = pgt_choose(r->st, r->view, r->delta_rows);
 	else if (nothing && r->view->time_dependent)
-		policy = r->view->full_reason; /* time passes without any change of a source */
+		choice = (PgtChoice){r->view->full_reason != NULL, r->view->full_reason}; /* time passes without any change of a source */
+	pgt_catalog_end(scope);
 
 	if (r->diff_reason)
 		refresh_full(r, r->diff_reason, true);
-	else if (policy)
-		refresh_full(r, policy, false);
+	else if (choice.full)
+		refresh_full(r, choice.reason, false);
 	else if (nothing && !r->timed)
 		r->result.action = "NO_DATA";
-	else if (!refresh_differential(r))
+	else if (!refresh_differential(r, choice.reason))
 		refresh_full(r, r->diff_reason, true);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 		check_leaves(r);

@@ -18,6 +18,7 @@
 
 #include "barrier.h"
 #include "compat.h"
+#include "coordination.h"
 #include "history.h"
 #include "plancache.h"
 #include "refresh.h"
@@ -39,6 +40,7 @@ refreshable(const char *name)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("stream table %s is %s", quote_qualified_identifier(st->schema, st->name), st->status),
 				 errhint("Call pgtrickle.resume_stream_table('%s') after removing the cause.", name)));
+	pgt_refuse_blown(st);
 	return st;
 }
 

@@ -113,9 +113,10 @@ CREATE FUNCTION pgtrickle._consumer_plan(
         OUT needs_reinit bool, OUT tier text, OUT fuse_state text, OUT diamond_consistency text, OUT last_refresh_at timestamptz,
         OUT consecutive_errors int, OUT source_relids oid[], OUT upstream_ids bigint[], OUT first_load_large bool,
         OUT pinned_bytes bigint, OUT upstream_pending bool, OUT diamond_schedule_policy text,
-        OUT time_dependent bool, OUT next_crossing timestamptz) RETURNS SETOF record
+        OUT time_dependent bool, OUT next_crossing timestamptz, OUT refresh_group bigint, OUT gated bool) RETURNS SETOF record
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT d.pgt_id, d.pgt_schema, d.pgt_name, d.schedule, s.status, s.is_populated, s.needs_reinit, d.refresh_tier, s.fuse_state,
+    SELECT d.pgt_id, d.pgt_schema, d.pgt_name, d.schedule, s.status, s.is_populated, s.needs_reinit, d.refresh_tier,
+           CASE d.fuse_mode WHEN 'off' THEN 'disabled' ELSE s.fuse_state END,
            d.diamond_consistency, s.last_refresh_at, s.consecutive_errors,
            ARRAY(SELECT e.source_relid FROM pgtrickle.pgt_dependencies e
                   WHERE e.pgt_id = d.pgt_id AND e.source_type = 'TABLE' ORDER BY 1),
@@ -134,11 +135,53 @@ CREATE FUNCTION pgtrickle._consumer_plan(
                      LEFT JOIN pgtrickle.pgt_frontiers f ON f.pgt_id = e.pgt_id AND f.source_relid = e.source_relid
                     WHERE e.pgt_id = d.pgt_id AND e.source_type = 'STREAM_TABLE' AND coalesce(f.upstream_refresh, -1) < us.refresh_no),
            d.diamond_schedule_policy,
-           d.time_dependent, s.next_crossing
+           d.time_dependent, s.next_crossing,
+           (SELECT g.group_id::bigint FROM pgtrickle.pgt_refresh_groups g WHERE d.pgt_id = ANY (g.member_ids)),
+           h.pgt_id IS NOT NULL
       FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
+      LEFT JOIN (SELECT DISTINCT x.pgt_id FROM pgtrickle._held() x) h USING (pgt_id)
      ORDER BY d.pgt_id
 $$;
 COMMENT ON FUNCTION pgtrickle._consumer_plan() IS 'What the scheduler needs to know, one row per stream table.';
+
+CREATE FUNCTION pgtrickle._fuse_blown(pgt_id bigint, started timestamptz, message text, due timestamptz)
+    RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    new_status text;
+    pending bigint := substring(message FROM '([0-9]+) changes')::bigint;
+BEGIN
+    UPDATE pgtrickle.pgt_state s SET fuse_state = 'blown', blown_at = clock_timestamp(), blow_reason = message
+     WHERE s.pgt_id = pgt_id AND s.fuse_state <> 'blown'
+    RETURNING s.status INTO new_status;
+    IF NOT FOUND THEN
+        RETURN (SELECT coalesce(max(s.status), 'DROPPED') FROM pgtrickle.pgt_state s WHERE s.pgt_id = pgt_id);
+    END IF;
+    INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action, status, delta_row_count, reason,
+                                               initiated_by, freshness_deadline)
+    VALUES (pgt_id, started, started, clock_timestamp(), 'SKIP', 'SKIPPED', pending, message, 'SCHEDULER', due);
+    PERFORM pgtrickle._alert(pgt_id, 'fuse_blown', jsonb_build_object('pending', pending, 'ceiling', pgtrickle._fuse_ceiling(pgt_id),
+                                                                      'reason', message));
+    PERFORM pg_notify('pgtrickle_catalog', '');
+    RETURN new_status;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._fuse_blown(bigint, timestamptz, text, timestamptz) IS
+'Record that a refresh was not made because the fuse blew: state, SKIPPED history row, alert fuse_blown. Returns the status.';
+
+CREATE FUNCTION pgtrickle._consumer_remind() RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pgtrickle._alert(d.pgt_id, 'fuse_blown_reminder', jsonb_build_object(
+               'blown_seconds', extract(epoch FROM now() - s.blown_at), 'reason', s.blow_reason))
+      FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
+     WHERE d.fuse_mode <> 'off' AND s.fuse_state = 'blown';
+    SELECT pgtrickle._alert(d.pgt_id, 'frozen_tier_skip', jsonb_build_object(
+               'frozen_seconds', extract(epoch FROM now() - s.last_refresh_at)))
+      FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
+     WHERE d.refresh_tier = 'frozen';
+$$;
+COMMENT ON FUNCTION pgtrickle._consumer_remind() IS
+'Alerts about what waits for people: fuse_blown_reminder and frozen_tier_skip for each stream table concerned. The consumer calls it every hour.';
 
 CREATE FUNCTION pgtrickle._refresh_failed(pgt_id bigint, started timestamptz, sqlstate text, message text, due timestamptz)
     RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -147,6 +190,10 @@ DECLARE
     new_status text;
     errors int;
 BEGIN
+    -- not a failure: the fuse did what it is for
+    IF sqlstate = 'PT020' THEN
+        RETURN pgtrickle._fuse_blown(pgt_id, started, message, due);
+    END IF;
     UPDATE pgtrickle.pgt_state s
        SET consecutive_errors = s.consecutive_errors + 1, last_error_message = message, last_error_state = sqlstate,
            last_error_at = clock_timestamp(),
@@ -170,7 +217,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pgtrickle._refresh_failed(bigint, timestamptz, text, text, timestamptz) IS
-'Record a failed refresh in its own transaction: history row, error counters, suspension after pg_trickle.max_consecutive_errors. Returns the status afterwards, DROPPED when the stream table has gone.';
+'Record a failed refresh in its own transaction: history row, error counters, suspension after pg_trickle.max_consecutive_errors; SQLSTATE PT020 is no failure but a blown fuse. Returns the status afterwards, DROPPED when the stream table has gone.';
 
 CREATE FUNCTION pgtrickle._mark_full(pgt_ids bigint[], reason text) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -199,7 +246,7 @@ DECLARE
     f regprocedure;
 BEGIN
     FOR f IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history|log)' LOOP
+              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history|log|fuse_blown)' LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pgtrickle_consumer', f);
     END LOOP;
