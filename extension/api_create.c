@@ -120,7 +120,7 @@ pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 		ereport(NOTICE,
 				(errmsg("stream table %s will be filled in the background", pgt_st_label(st)),
 				 errdetail("%s", wait),
-				 errhint("trickle-consumer fills it as soon as this transaction has committed and nothing holds it; pgtrickle.refresh_stream_table() does so at once.")));
+				 errhint("trickle-consumer fills it as soon as this transaction has committed; pgtrickle.refresh_stream_table() does so at once.")));
 	if (!initialize || wait != NULL)
 	{
 		/* deltas need the unique index, and the consumer's load has no other moment for making it */
