@@ -38,7 +38,7 @@
 #define PURGE_EVERY_US INT64_C(3600000000)
 #define PURGE_PAUSE_US INT64_C(1000000) /* between batches */
 #define REMIND_EVERY_US INT64_C(3600000000)
-#define POLL_SHARE 50                   /* reading the plan takes at most 1/50 of the time */
+#define POLL_SHARE 50 /* reading the plan takes at most 1/50 of the time */
 
 typedef struct Scheduler
 {

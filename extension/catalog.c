@@ -35,9 +35,9 @@
 #define ST_COLUMNS                                                                                                     \
 	"SELECT d.pgt_id, d.pgt_relid, d.pgt_schema, d.pgt_name, d.defining_query, d.original_query, d.schedule,"          \
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
-	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity'),"  \
-	" d.fuse_mode, s.fuse_state, coalesce(d.auto_threshold, -1), coalesce(d.max_delta_fraction, -1),"                   \
-	" coalesce(s.last_full_ms, -1), coalesce(s.last_diff_ms, -1)"                                                       \
+	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')," \
+	" d.fuse_mode, s.fuse_state, coalesce(d.auto_threshold, -1), coalesce(d.max_delta_fraction, -1),"                  \
+	" coalesce(s.last_full_ms, -1)"                                                                                    \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */
@@ -258,7 +258,6 @@ read_stream_table(MemoryContext cxt)
 	st->auto_threshold = DatumGetFloat8(plain_column(0, 22));
 	st->max_delta_fraction = DatumGetFloat8(plain_column(0, 23));
 	st->last_full_ms = DatumGetFloat8(plain_column(0, 24));
-	st->last_diff_ms = DatumGetFloat8(plain_column(0, 25));
 	return st;
 }
 

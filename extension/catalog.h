@@ -38,7 +38,6 @@ typedef struct PgtStreamTable
 	double auto_threshold;     /* share of changed rows above which AUTO compares, set by somebody; < 0: not set */
 	double max_delta_fraction; /* the same as a hard limit; < 0: none */
 	double last_full_ms;       /* of the last load or diff; < 0: unknown */
-	double last_diff_ms;       /* of the last incremental refresh; < 0: unknown */
 	char *settings;            /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 
@@ -47,7 +46,7 @@ extern Oid pgt_catalog_relid(const char *name);
 extern Oid pgt_changes_namespace(void);
 extern Oid pgt_catalog_owner(void);
 extern void pgt_catalog_forget(int64 id); /* an ST's definition, edges, state and frontiers; not its table and buffer */
-extern void pgt_catalog_notify(void); /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
+extern void pgt_catalog_notify(void);     /* NOTIFY pgtrickle_catalog: what _consumer_plan() returns has changed */
 
 extern void pgt_names_changed(void); /* compiled statements are forgotten everywhere when this transaction commits */
 

@@ -13,7 +13,7 @@
  * Hysteresis: the way that the last refresh of a similar size went is kept until the other looks better by a margin.  Refreshes of
  * other sizes do not matter: one that alternates between large and small deltas may alternate between the two ways.
  *
- * Small deltas are not weighed at all, unless they were found to cost more than a diff: reading the history would take as long as they.
+ * Small deltas are not weighed at all: reading the history would take as long as they, and what they cost is mostly planning.
  */
 #include "postgres.h"
 
@@ -33,6 +33,7 @@
 #define HISTORY 200         /* rows read, newest first */
 #define LEAVE_DIFF pgt_guc_cost_model_safety_margin
 #define LEAVE_INCREMENTAL 1.05
+#define TRY_DIFF 2.0 /* against the load, which compares nothing */
 
 typedef struct Sample
 {
@@ -201,10 +202,13 @@ by_cost(const PgtStreamTable *st, double delta_rows, double rows)
 		full.ms = st->last_full_ms;
 	if (incremental.ms < 0 || full.ms < 0)
 		return by_share(delta_rows, rows, pgt_guc_differential_max_change_ratio, "differential_max_change_ratio");
-	c.full = incremental.ms > full.ms * (was_full ? LEAVE_DIFF : LEAVE_INCREMENTAL);
+	c.full = incremental.ms > full.ms * (guessed ? TRY_DIFF : was_full ? LEAVE_DIFF
+																	   : LEAVE_INCREMENTAL);
 	c.reason = psprintf("%.0f changed rows: incremental %s %.1f ms, diff %s %.1f ms, last time %s", delta_rows,
 						incremental.near ? "takes" : "would take about", incremental.ms,
-						guessed ? "is not measured, the load took" : full.near ? "takes" : "took", full.ms,
+						guessed ? "is not measured, the load took" : full.near ? "takes"
+																			   : "took",
+						full.ms,
 						was_full ? "diff" : "incremental");
 	return c;
 }
@@ -240,7 +244,7 @@ pgt_choose(const PgtStreamTable *st, const PgtView *view, int64 delta_rows)
 	/* whoever set a threshold knows better, also for small tables */
 	if (st->auto_threshold >= 0)
 		return by_share((double) delta_rows, rows, st->auto_threshold, "auto_threshold");
-	if (delta_rows <= WORTH_WEIGHING && (st->last_diff_ms < 0 || st->last_full_ms < 0 || st->last_diff_ms <= st->last_full_ms))
+	if (delta_rows <= WORTH_WEIGHING)
 		return incremental;
 	return by_cost(st, (double) delta_rows, rows);
 }

@@ -23,8 +23,8 @@
 #include "history.h"
 
 /* Rows of the sources of ST $1, as the server knows them. */
-#define SOURCE_ROWS                                                                                                 \
-	"(SELECT pg_catalog.sum(GREATEST(c.reltuples, 0))::bigint FROM pgtrickle.pgt_dependencies d"                  \
+#define SOURCE_ROWS                                                                              \
+	"(SELECT pg_catalog.sum(GREATEST(c.reltuples, 0))::bigint FROM pgtrickle.pgt_dependencies d" \
 	" JOIN pg_catalog.pg_class c ON c.oid = d.source_relid WHERE d.pgt_id = $1)"
 
 static List *

@@ -68,7 +68,7 @@ expected(double diff, double full, double current)
 	t = fmin(0.80, fmax(0.01, t));
 	if (isfinite(diff) && isfinite(full) && diff >= 0 && full > 0)
 		t *= diff / full <= 0.30 ? 1.2 : diff / full >= 0.80 ? 0.7
-															   : 1;
+															 : 1;
 	return fmin(0.80, fmax(0.01, t));
 }
 
