@@ -6,7 +6,7 @@
  *
  * History is itself a source: stream tables may read it (self-monitoring does).  What a transaction has written is visible to its
  * own S1, and would arrive once more by capture.  So the rows of refreshes wait in memory until the transaction commits, when none
- * can follow; pgt_state and pgt_frontiers are written at once and cannot be sources.
+ * can follow, and so do the costs in pgt_costs; pgt_state and pgt_frontiers are written at once and cannot be sources.
  */
 #include "postgres.h"
 
@@ -151,7 +151,6 @@ pgt_state_refreshed(const PgtStreamTable *st, const PgtRefreshResult *result, co
 						   " needs_reinit = needs_reinit AND reinit_xid IS NOT NULL"
 						   "   AND NOT pg_catalog.pg_visible_in_snapshot(reinit_xid, $5::pg_catalog.pg_snapshot),"
 						   " last_full_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN last_full_ms ELSE $6 END,"
-						   " last_full_rows = CASE WHEN $4 = 'DIFFERENTIAL' THEN last_full_rows ELSE " SOURCE_ROWS " END,"
 						   " last_diff_ms = CASE WHEN $4 = 'DIFFERENTIAL' THEN $6 ELSE last_diff_ms END"
 						   " WHERE pgt_id = $1",
 						   6, types);
@@ -220,15 +219,42 @@ insert_row(const QueuedRow *row)
 
 		plan = SPI_prepare("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action,"
 						   " rows_inserted, rows_deleted, delta_row_count, source_row_count, merge_strategy_used,"
-						   " was_full_fallback, reason, status, initiated_by, freshness_deadline, last_full_ms, last_full_rows)"
-						   " SELECT $1, $2, $2, $3, $4, $5, $6, $7, " SOURCE_ROWS ", $8, $12, $9, 'COMPLETED', $10, $11,"
-						   " s.last_full_ms, s.last_full_rows"
-						   " FROM (SELECT 1) AS one LEFT JOIN pgtrickle.pgt_state s ON s.pgt_id = $1",
+						   " was_full_fallback, reason, status, initiated_by, freshness_deadline)"
+						   " SELECT $1, $2, $2, $3, $4, $5, $6, $7, " SOURCE_ROWS ", $8, $12, $9, 'COMPLETED', $10, $11",
 						   12, types);
 		SPI_keepplan(plan);
 	}
 	if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write refresh history");
+}
+
+/* What a recomputation costs: measured now, or scaled by rows that are not what they were. */
+static void
+note_cost(const QueuedRow *row)
+{
+	static SPIPlanPtr full = NULL;
+	static SPIPlanPtr rows = NULL;
+	bool measured = strcmp(row->result.action, "DIFFERENTIAL") != 0;
+	Datum values[2] = {Int64GetDatum(row->pgt_id), Float8GetDatum(row->result.duration_ms)};
+
+	if (full == NULL)
+	{
+		Oid types[2] = {INT8OID, FLOAT8OID};
+
+		full = SPI_prepare("INSERT INTO pgtrickle.pgt_costs AS c (pgt_id, full_ms, full_rows, rows)"
+						   " SELECT d.pgt_id, $2, n.rows, n.rows FROM pgtrickle.pgt_definitions d,"
+						   " (SELECT coalesce(" SOURCE_ROWS ", 0) AS rows) n WHERE d.pgt_id = $1"
+						   " ON CONFLICT (pgt_id) DO UPDATE SET full_ms = EXCLUDED.full_ms, full_rows = EXCLUDED.full_rows,"
+						   " rows = EXCLUDED.rows",
+						   2, types);
+		rows = SPI_prepare("UPDATE pgtrickle.pgt_costs c SET rows = n.rows FROM (SELECT " SOURCE_ROWS " AS rows) n"
+						   " WHERE c.pgt_id = $1 AND pg_catalog.abs(n.rows - c.rows) * 10 > c.rows",
+						   1, types);
+		SPI_keepplan(full);
+		SPI_keepplan(rows);
+	}
+	if (SPI_execute_plan(measured ? full : rows, values, NULL, false, 0) != (measured ? SPI_OK_INSERT : SPI_OK_UPDATE))
+		elog(ERROR, "could not store the cost of stream table " INT64_FORMAT, row->pgt_id);
 }
 
 static void
@@ -241,7 +267,10 @@ write_queued_rows(void)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	scope = pgt_catalog_begin();
 	foreach (lc, queued_rows)
+	{
 		insert_row(lfirst(lc));
+		note_cost(lfirst(lc));
+	}
 	pgt_catalog_end(scope);
 	PopActiveSnapshot();
 	SPI_finish();

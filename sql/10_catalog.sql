@@ -55,7 +55,6 @@ CREATE TABLE pgtrickle.pgt_state (
     last_error_at       timestamptz,
     effective_refresh_mode text,
     last_full_ms        float8,                                 -- of the last recomputation, first loads count
-    last_full_rows      bigint,                                 -- rows in the sources as known then
     last_diff_ms        float8,
     fuse_state          text NOT NULL DEFAULT 'armed' CHECK (fuse_state IN ('armed', 'blown', 'disabled')),
     blown_at            timestamptz,
@@ -89,6 +88,14 @@ CREATE TABLE pgtrickle.pgt_dependencies (
     PRIMARY KEY (pgt_id, source_relid)
 );
 CREATE INDEX idx_deps_source ON pgtrickle.pgt_dependencies (source_relid);
+
+-- What recomputing an ST costs.  Apart from pgt_state because stream tables may read it: written only when that changes.
+CREATE TABLE pgtrickle.pgt_costs (
+    pgt_id    bigint PRIMARY KEY REFERENCES pgtrickle.pgt_definitions ON DELETE CASCADE,
+    full_ms   float8 NOT NULL,                                  -- the last recomputation; first loads count
+    full_rows bigint NOT NULL,                                  -- rows in the sources as known then
+    rows      bigint NOT NULL                                   -- as known now, give or take a tenth
+);
 
 -- Registered sources: the plugin reads this under the historic snapshot (docs/architecture.md, Capture contract).
 CREATE TABLE pgtrickle.pgt_sources (
@@ -179,8 +186,7 @@ CREATE TABLE pgtrickle.pgt_refresh_history (
     initiated_by        text CHECK (initiated_by IN ('SCHEDULER', 'MANUAL', 'INITIAL', 'SELF_MONITOR')),
     freshness_deadline  timestamptz,
     tick_watermark_lsn  pg_lsn,
-    last_full_ms        float8,                                 -- of the ST's last recomputation before this row, first loads count
-    last_full_rows      bigint                                  -- rows in its sources as known then
+    duration_us         bigint GENERATED ALWAYS AS ((extract(epoch FROM end_time - start_time) * 1000000)::bigint) STORED
 );
 CREATE INDEX idx_hist_pgt_ts ON pgtrickle.pgt_refresh_history (pgt_id, data_timestamp);
 -- since 0.20.0 {

@@ -370,7 +370,7 @@ END;
 COMMENT ON FUNCTION pgtrickle.refresh_timeline(int) IS
 'The last max_rows refreshes of all stream tables to end, by start, newest first. duration_ms: milliseconds by the wall clock. 22023 for a bad max_rows.';
 
-CREATE FUNCTION pgtrickle._totals()
+CREATE FUNCTION pgtrickle._totals(since timestamptz DEFAULT '-infinity')
 RETURNS TABLE (pgt_id bigint, total bigint, good bigint, failed bigint, rows_inserted bigint, rows_deleted bigint, avg_ms float8,
                diffs bigint, fulls bigint, avg_diff_ms float8, avg_full_ms float8, avg_change_ratio float8,
                last_action text, last_status text)
@@ -379,20 +379,24 @@ BEGIN ATOMIC
     SELECT g.*, l.action, l.status
       FROM (SELECT h.pgt_id, count(*), count(*) FILTER (WHERE h.status = 'COMPLETED'), count(*) FILTER (WHERE h.status = 'FAILED'),
                    coalesce(sum(h.rows_inserted), 0)::bigint, coalesce(sum(h.rows_deleted), 0)::bigint,
-                   avg(m.ms) FILTER (WHERE h.status = 'COMPLETED'),
+                   (avg(h.duration_us) FILTER (WHERE h.status = 'COMPLETED') / 1000)::float8,
                    count(*) FILTER (WHERE m.diff), count(*) FILTER (WHERE m.full_run),
-                   avg(m.ms) FILTER (WHERE m.diff), avg(m.ms) FILTER (WHERE m.full_run),
-                   avg(h.delta_row_count::float8 / nullif(h.source_row_count, 0)) FILTER (WHERE m.diff)
+                   (avg(h.duration_us) FILTER (WHERE m.diff) / 1000)::float8,
+                   (avg(h.duration_us) FILTER (WHERE m.full_run) / 1000)::float8,
+                   -- in units of 1e-9, so that the order of the rows does not show in the sum
+                   (avg((least(1, h.delta_row_count::float8 / nullif(h.source_row_count, 0)) * 1e9)::bigint)
+                       FILTER (WHERE m.diff) / 1000000000)::float8
               FROM pgtrickle.pgt_refresh_history h
-             CROSS JOIN LATERAL (SELECT (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8 AS ms,
-                                        h.status = 'COMPLETED' AND h.action = 'DIFFERENTIAL' AS diff,
+             CROSS JOIN LATERAL (SELECT h.status = 'COMPLETED' AND h.action = 'DIFFERENTIAL' AS diff,
                                         h.status = 'COMPLETED' AND h.action IN ('FULL', 'REINITIALIZE') AS full_run) m
+             WHERE h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > since
              GROUP BY h.pgt_id) g
      CROSS JOIN LATERAL (SELECT h.action, h.status FROM pgtrickle.pgt_refresh_history h
-                          WHERE h.pgt_id = g.pgt_id ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) l;
+                          WHERE h.pgt_id = g.pgt_id AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR'
+                          ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) l;
 END;
-COMMENT ON FUNCTION pgtrickle._totals() IS
-'Aggregates of the whole refresh history per stream table, durations in milliseconds; averages over completed refreshes only. No row for one without history.';
+COMMENT ON FUNCTION pgtrickle._totals(timestamptz) IS
+'Aggregates of the refresh history since then per stream table, durations in milliseconds; averages over completed refreshes only. Audit rows of the policy are no refreshes. No row for one without history.';
 
 CREATE FUNCTION pgtrickle.st_refresh_stats()
 RETURNS TABLE (pgt_name text, pgt_schema text, status text, refresh_mode text, is_populated bool, total_refreshes bigint,
@@ -414,21 +418,21 @@ END;
 COMMENT ON FUNCTION pgtrickle.st_refresh_stats() IS
 'One row per stream table with totals over its whole history. avg_duration_ms: of completed refreshes, NULL if there is none. staleness_secs, stale: as in pg_stat_stream_tables.';
 
-CREATE FUNCTION pgtrickle.refresh_efficiency()
+CREATE FUNCTION pgtrickle.refresh_efficiency("window" interval DEFAULT NULL)
 RETURNS TABLE (pgt_schema text, pgt_name text, refresh_mode text, total_refreshes bigint, diff_count bigint, full_count bigint,
                avg_diff_ms float8, avg_full_ms float8, avg_change_ratio float8, diff_speedup text, last_refresh_at text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT d.pgt_schema, d.pgt_name, d.refresh_mode, coalesce(h.total, 0), coalesce(h.diffs, 0), coalesce(h.fulls, 0), h.avg_diff_ms,
+    SELECT d.pgt_schema, d.pgt_name, d.refresh_mode, coalesce(h.good, 0), coalesce(h.diffs, 0), coalesce(h.fulls, 0), h.avg_diff_ms,
            h.avg_full_ms, h.avg_change_ratio, round((h.avg_full_ms / nullif(h.avg_diff_ms, 0))::numeric, 1)::text || 'x',
            s.last_refresh_at::text
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s USING (pgt_id)
-      LEFT JOIN pgtrickle._totals() h USING (pgt_id)
+      LEFT JOIN pgtrickle._totals(coalesce(now() - "window", '-infinity')) h USING (pgt_id)
      ORDER BY d.pgt_schema, d.pgt_name;
 END;
-COMMENT ON FUNCTION pgtrickle.refresh_efficiency() IS
-'Per stream table: completed incremental refreshes (diff_count) and recomputations (full_count: actions FULL and REINITIALIZE), their average durations in milliseconds, the average of changed rows over source rows, and how many times faster incremental ones were. Reads the whole history.';
+COMMENT ON FUNCTION pgtrickle.refresh_efficiency(interval) IS
+'Per stream table: completed refreshes, incremental refreshes (diff_count) and recomputations (full_count: actions FULL and REINITIALIZE), their average durations in milliseconds, the average of changed rows over source rows, and how many times faster incremental ones were. Reads the whole history, or what began within the window before now.';
 
 CREATE FUNCTION pgtrickle._error_class(sqlstate text) RETURNS TABLE (error_type text, remediation text)
 LANGUAGE sql IMMUTABLE
@@ -640,7 +644,7 @@ BEGIN ATOMIC
       FROM pgtrickle.pgt_definitions d
       JOIN pgtrickle.pgt_state s ON s.pgt_id = d.pgt_id
       LEFT JOIN LATERAL (SELECT h.reason, h.initiated_by FROM pgtrickle.pgt_refresh_history h
-                          WHERE h.pgt_id = d.pgt_id AND h.status = 'COMPLETED' ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
+                          WHERE h.pgt_id = d.pgt_id AND h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
      CROSS JOIN LATERAL (SELECT f.forced,
                                 CASE WHEN d.refresh_mode = 'FULL' OR d.full_reason IS NOT NULL THEN 'FULL'
                                      WHEN s.needs_reinit THEN 'REINITIALIZE'
@@ -712,7 +716,7 @@ BEGIN ATOMIC
       JOIN pgtrickle.pgt_state s USING (pgt_id)
       JOIN pgtrickle._freshness() f USING (pgt_id)
       LEFT JOIN LATERAL (SELECT h.* FROM pgtrickle.pgt_refresh_history h
-                          WHERE h.pgt_id = d.pgt_id ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
+                          WHERE h.pgt_id = d.pgt_id AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
       LEFT JOIN LATERAL pgtrickle._mode_of(d.pgt_id) m ON true
      CROSS JOIN LATERAL (VALUES
         (1, 'name', quote_ident(d.pgt_schema) || '.' || quote_ident(d.pgt_name)),

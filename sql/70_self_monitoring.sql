@@ -45,11 +45,11 @@ VALUES
 $q$SELECT h.pgt_id, d.pgt_schema, d.pgt_name, count(*) AS total_refreshes,
        count(*) FILTER (WHERE h.action = 'DIFFERENTIAL') AS diff_count,
        count(*) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')) AS full_count,
-       (avg(extract(epoch FROM h.end_time - h.start_time) * 1000) FILTER (WHERE h.action = 'DIFFERENTIAL'))::float8 AS avg_diff_ms,
-       (avg(extract(epoch FROM h.end_time - h.start_time) * 1000) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')))::float8 AS avg_full_ms,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8)
-           FILTER (WHERE h.action = 'DIFFERENTIAL') AS p95_diff_ms,
-       (avg(least(1, h.delta_row_count::numeric / nullif(h.source_row_count, 0))) FILTER (WHERE h.action = 'DIFFERENTIAL'))::float8 AS avg_change_ratio,
+       (avg(h.duration_us) FILTER (WHERE h.action = 'DIFFERENTIAL') / 1000)::float8 AS avg_diff_ms,
+       (avg(h.duration_us) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')) / 1000)::float8 AS avg_full_ms,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY h.duration_us::float8 / 1000) FILTER (WHERE h.action = 'DIFFERENTIAL') AS p95_diff_ms,
+       (avg((least(1, h.delta_row_count::float8 / nullif(h.source_row_count, 0)) * 1e9)::bigint)
+           FILTER (WHERE h.action = 'DIFFERENTIAL') / 1000000000)::float8 AS avg_change_ratio,
        max(h.end_time) AS last_refresh_at
   FROM pgtrickle.pgt_refresh_history h
   JOIN pgtrickle.pgt_definitions d ON d.pgt_id = h.pgt_id
@@ -67,35 +67,32 @@ $q$SELECT r.pgt_id, d.pgt_schema, d.pgt_name,
            + coalesce((r.modes[5] <> r.modes[6])::int, 0) >= 4 AS mode_oscillation,
        d.auto_threshold, r.modes[1] AS effective_refresh_mode
   FROM (SELECT h.pgt_id,
-               bool_or(h.start_time > now() - interval '10 minutes') AS recent,
-               count(*) FILTER (WHERE h.status = 'FAILED' AND h.start_time > now() - interval '10 minutes') AS recent_failures,
+               count(*) FILTER (WHERE h.status = 'FAILED') AS recent_failures,
                count(DISTINCT CASE WHEN h.action = 'DIFFERENTIAL' THEN 'DIFFERENTIAL' ELSE 'FULL' END)
                    FILTER (WHERE h.status = 'COMPLETED' AND h.start_time > now() - interval '5 minutes') AS distinct_modes_recent,
                array_agg(CASE WHEN h.action = 'DIFFERENTIAL' THEN 'DIFFERENTIAL' ELSE 'FULL' END ORDER BY h.end_time DESC, h.refresh_id DESC)
                    FILTER (WHERE h.status = 'COMPLETED') AS modes,
-               array_agg((extract(epoch FROM h.end_time - h.start_time) * 1000)::float8 ORDER BY h.end_time DESC, h.refresh_id DESC)
+               array_agg(h.duration_us::float8 / 1000 ORDER BY h.end_time DESC, h.refresh_id DESC)
                    FILTER (WHERE h.status = 'COMPLETED') AS durations,
                max(h.end_time) FILTER (WHERE h.status = 'COMPLETED') AS newest
           FROM pgtrickle.pgt_refresh_history h
-         WHERE h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+         WHERE h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '10 minutes'
          GROUP BY h.pgt_id) r
   JOIN pgtrickle.pgt_definitions d ON d.pgt_id = r.pgt_id
   LEFT JOIN pgtrickle.df_efficiency_rolling e ON e.pgt_id = r.pgt_id
+ CROSS JOIN LATERAL (SELECT CASE WHEN r.newest <= e.last_refresh_at THEN 1 ELSE 0 END AS n) i
  CROSS JOIN LATERAL (SELECT CASE WHEN r.modes[1] = 'DIFFERENTIAL'
-                                 THEN (e.avg_diff_ms * e.diff_count - CASE WHEN r.newest <= e.last_refresh_at THEN r.durations[1] ELSE 0 END)
-                                      / nullif(e.diff_count - (r.newest <= e.last_refresh_at)::int, 0)
-                                 ELSE (e.avg_full_ms * e.full_count - CASE WHEN r.newest <= e.last_refresh_at THEN r.durations[1] ELSE 0 END)
-                                      / nullif(e.full_count - (r.newest <= e.last_refresh_at)::int, 0) END AS baseline_ms) b
- WHERE r.recent$q$),
+                                 THEN (e.avg_diff_ms * e.diff_count - i.n * r.durations[1]) / nullif(e.diff_count - i.n, 0)
+                                 ELSE (e.avg_full_ms * e.full_count - i.n * r.durations[1]) / nullif(e.full_count - i.n, 0) END AS baseline_ms) b$q$),
 -- DF-3: which threshold do the costs speak for?  Without a full refresh in the hour, the last one counts, scaled by today's rows.
 (3, 'df_threshold_advice', '96s', 'DIFFERENTIAL', 'none',
 $q$SELECT e.pgt_id, e.pgt_schema, e.pgt_name, coalesce(d.auto_threshold, 0.15) AS current_threshold,
        pgtrickle.recommended_threshold(e.avg_diff_ms, c.full_ms, d.auto_threshold) AS recommended_threshold,
        q.confidence,
        CASE WHEN e.avg_diff_ms IS NULL THEN 'no differential refresh in the last hour'
-            WHEN c.full_ms IS NULL OR c.full_ms <= 0 THEN 'what a full refresh costs is not known yet'
+            WHEN c.ratio IS NULL THEN 'what a full refresh costs is not known'
             ELSE 'a differential refresh takes ' || round(e.avg_diff_ms::numeric, 1) || ' ms, a full one ' || round(c.full_ms::numeric, 1) || ' ms'
-                 || CASE WHEN e.avg_full_ms IS NULL THEN ' (estimated from the last one and today''s rows)' ELSE '' END
+                 || CASE WHEN e.avg_full_ms IS NULL THEN ' (estimated: the last one took ' || round(k.full_ms::numeric, 1) || ' ms)' ELSE '' END
                  || CASE WHEN c.ratio <= 0.30 THEN ': raise the threshold'
                          WHEN c.ratio >= 0.80 THEN ': lower the threshold' ELSE ': keep the threshold' END END
            || CASE WHEN q.confidence = 'LOW' THEN '; only ' || e.total_refreshes || ' refreshes in the last hour' ELSE '' END AS reason,
@@ -103,17 +100,11 @@ $q$SELECT e.pgt_id, e.pgt_schema, e.pgt_name, coalesce(d.auto_threshold, 0.15) A
        s.deadline_ms AS freshness_deadline_ms, s.deadline_ms - e.avg_diff_ms AS sla_headroom_ms,
        coalesce(s.deadline_ms < e.avg_diff_ms, false) AS sla_breach_risk,
        CASE WHEN q.confidence = 'LOW' OR c.ratio IS NULL THEN 'AUTO'
-            WHEN c.ratio <= 0.80 THEN 'DIFFERENTIAL' WHEN c.ratio >= 1 THEN 'FULL' ELSE 'AUTO' END AS recommended_mode
+            WHEN c.ratio < 0.80 THEN 'DIFFERENTIAL' WHEN c.ratio >= 1 THEN 'FULL' ELSE 'AUTO' END AS recommended_mode
   FROM pgtrickle.df_efficiency_rolling e
   JOIN pgtrickle.pgt_definitions d ON d.pgt_id = e.pgt_id
-  LEFT JOIN (SELECT h.pgt_id,
-                    (array_agg(h.last_full_ms ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS ms,
-                    (array_agg(h.last_full_rows ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS rows,
-                    (array_agg(h.source_row_count ORDER BY h.end_time DESC, h.refresh_id DESC))[1] AS rows_now
-               FROM pgtrickle.pgt_refresh_history h
-              WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
-              GROUP BY h.pgt_id) l ON l.pgt_id = e.pgt_id
- CROSS JOIN LATERAL (SELECT coalesce(e.avg_full_ms, l.ms * coalesce(nullif(l.rows_now, 0)::float8 / nullif(l.rows, 0), 1)) AS full_ms) f
+  LEFT JOIN pgtrickle.pgt_costs k ON k.pgt_id = e.pgt_id
+ CROSS JOIN LATERAL (SELECT coalesce(e.avg_full_ms, k.full_ms * coalesce(nullif(k.rows, 0)::float8 / nullif(k.full_rows, 0), 1)) AS full_ms) f
  CROSS JOIN LATERAL (SELECT f.full_ms, e.avg_diff_ms / nullif(f.full_ms, 0) AS ratio) c
  CROSS JOIN LATERAL (SELECT pgtrickle._schedule_seconds(d.schedule) * 1000 AS deadline_ms) s
  CROSS JOIN LATERAL (SELECT CASE WHEN e.total_refreshes >= 20 AND e.diff_count >= 5 AND c.full_ms > 0 THEN 'HIGH'
@@ -141,47 +132,46 @@ $q$SELECT s.source_relid, s.source_table, b.pending_rows, b.buffer_bytes,
                FROM pgtrickle.pgt_buffer_samples p GROUP BY p.source_relid) b ON b.source_relid = s.source_relid
  CROSS JOIN LATERAL (SELECT coalesce((b.pending[1] - b.pending[cardinality(b.pending)])
                                      / nullif(extract(epoch FROM b.at[1] - b.at[cardinality(b.at)]), 0)::float8, 0) AS growth_rows_per_s) g$q$),
--- DF-5: who disturbs whom.  Two refreshes overlap when one starts while the other runs: a tight index range.
+-- DF-5: who disturbs whom.  Two refreshes overlap when one (y) starts while the other (x) runs: a tight range of an index.  Recomputed, since
+-- a pair's averages need all its refreshes; FULL still waits for a change, or for a refresh that leaves the hour.
 (5, 'df_scheduling_interference', '96s', 'FULL', 'none',
-$q$WITH w AS (
-    SELECT h.refresh_id, h.pgt_id, h.start_time, h.end_time, (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8 AS ms
-      FROM pgtrickle.pgt_refresh_history h
-     WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
-), met AS (
-    SELECT a.refresh_id, a.pgt_id, a.ms, b.refresh_id AS other_refresh_id, b.pgt_id AS other_id, b.ms AS other_ms,
-           extract(epoch FROM least(a.end_time, b.end_time) - b.start_time) * 1000 AS overlap_ms,
-           least(a.end_time, b.end_time) AS until
-      FROM w a JOIN w b ON b.start_time >= a.start_time AND b.start_time < a.end_time
-     WHERE a.pgt_id <> b.pgt_id AND (b.start_time > a.start_time OR b.refresh_id > a.refresh_id)
-), sides AS (
-    SELECT refresh_id, pgt_id, other_id, ms, overlap_ms, until FROM met
-    UNION ALL
-    SELECT other_refresh_id, other_id, pgt_id, other_ms, overlap_ms, until FROM met
-), refreshes AS (
-    SELECT pgt_id, other_id, refresh_id, ms, count(*) AS n, sum(overlap_ms) AS overlap_ms, max(until) AS until
-      FROM sides GROUP BY pgt_id, other_id, refresh_id, ms
-), pairs AS (
-    SELECT pgt_id, other_id, sum(n)::bigint AS overlaps, sum(overlap_ms)::float8 AS overlap_ms, max(until) AS until,
-           count(*) AS refreshes, avg(ms::numeric) AS avg_ms, sum(ms::numeric) AS sum_ms
-      FROM refreshes GROUP BY pgt_id, other_id
-), totals AS (
-    SELECT pgt_id, count(*) AS refreshes, sum(ms::numeric) AS sum_ms FROM w GROUP BY pgt_id
-)
-SELECT a.pgt_id AS pgt_id_a, b.pgt_id AS pgt_id_b,
+$q$SELECT p.a AS pgt_id_a, p.b AS pgt_id_b,
        quote_ident(da.pgt_schema) || '.' || quote_ident(da.pgt_name) AS st_name_a,
        quote_ident(db.pgt_schema) || '.' || quote_ident(db.pgt_name) AS st_name_b,
-       a.overlaps AS overlap_count, a.overlap_ms, a.avg_ms::float8 AS avg_duration_a_ms, b.avg_ms::float8 AS avg_duration_b_ms,
-       s.a::float8 AS solo_duration_a_ms, s.b::float8 AS solo_duration_b_ms,
-       ((a.avg_ms + b.avg_ms) / nullif(s.a + s.b, 0))::float8 AS slowdown, a.until AS collected_at
-  FROM pairs a
-  JOIN pairs b ON b.pgt_id = a.other_id AND b.other_id = a.pgt_id
-  JOIN totals ta ON ta.pgt_id = a.pgt_id
-  JOIN totals tb ON tb.pgt_id = b.pgt_id
-  JOIN pgtrickle.pgt_definitions da ON da.pgt_id = a.pgt_id
-  JOIN pgtrickle.pgt_definitions db ON db.pgt_id = b.pgt_id
- CROSS JOIN LATERAL (SELECT (ta.sum_ms - a.sum_ms) / nullif(ta.refreshes - a.refreshes, 0) AS a,
-                            (tb.sum_ms - b.sum_ms) / nullif(tb.refreshes - b.refreshes, 0) AS b) s
- WHERE a.pgt_id < b.pgt_id AND a.overlaps >= 3$q$)
+       p.overlaps AS overlap_count, (p.overlap_us / 1000)::float8 AS overlap_ms,
+       s.avg_a::float8 AS avg_duration_a_ms, s.avg_b::float8 AS avg_duration_b_ms,
+       s.solo_a::float8 AS solo_duration_a_ms, s.solo_b::float8 AS solo_duration_b_ms,
+       ((s.avg_a + s.avg_b) / nullif(s.solo_a + s.solo_b, 0))::float8 AS slowdown, p.until AS collected_at
+  FROM (SELECT r.a, r.b, sum(r.n) FILTER (WHERE r.side = 0)::bigint AS overlaps, sum(r.overlap_us) FILTER (WHERE r.side = 0) AS overlap_us,
+               max(r.until) AS until,
+               count(*) FILTER (WHERE r.side = 0) AS count_a, sum(r.duration_us) FILTER (WHERE r.side = 0) AS sum_a,
+               count(*) FILTER (WHERE r.side = 1) AS count_b, sum(r.duration_us) FILTER (WHERE r.side = 1) AS sum_b
+          FROM (SELECT least(x.pgt_id, y.pgt_id) AS a, greatest(x.pgt_id, y.pgt_id) AS b, v.side,
+                       CASE WHEN (x.pgt_id < y.pgt_id) = (v.side = 0) THEN x.refresh_id ELSE y.refresh_id END AS refresh_id,
+                       CASE WHEN (x.pgt_id < y.pgt_id) = (v.side = 0) THEN x.duration_us ELSE y.duration_us END AS duration_us,
+                       count(*) AS n,
+                       sum((extract(epoch FROM least(x.end_time, y.end_time) - y.start_time) * 1000000)::bigint) AS overlap_us,
+                       max(least(x.end_time, y.end_time)) AS until
+                  FROM pgtrickle.pgt_refresh_history x
+                  JOIN pgtrickle.pgt_refresh_history y ON y.start_time >= x.start_time AND y.start_time < x.end_time
+                 CROSS JOIN (VALUES (0), (1)) v(side)
+                 WHERE x.status = 'COMPLETED' AND x.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND x.start_time > now() - interval '1 hour'
+                   AND y.status = 'COMPLETED' AND y.initiated_by IS DISTINCT FROM 'SELF_MONITOR'
+                   AND x.pgt_id <> y.pgt_id AND (y.start_time > x.start_time OR y.refresh_id > x.refresh_id)
+                 GROUP BY 1, 2, 3, 4, 5) r
+         GROUP BY r.a, r.b
+        HAVING sum(r.n) FILTER (WHERE r.side = 0) >= 3) p
+  JOIN (SELECT h.pgt_id, count(*) AS refreshes, sum(h.duration_us) AS duration_us FROM pgtrickle.pgt_refresh_history h
+         WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+         GROUP BY h.pgt_id) ta ON ta.pgt_id = p.a
+  JOIN (SELECT h.pgt_id, count(*) AS refreshes, sum(h.duration_us) AS duration_us FROM pgtrickle.pgt_refresh_history h
+         WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
+         GROUP BY h.pgt_id) tb ON tb.pgt_id = p.b
+  JOIN pgtrickle.pgt_definitions da ON da.pgt_id = p.a
+  JOIN pgtrickle.pgt_definitions db ON db.pgt_id = p.b
+ CROSS JOIN LATERAL (SELECT p.sum_a / (1000 * p.count_a) AS avg_a, p.sum_b / (1000 * p.count_b) AS avg_b,
+                            (ta.duration_us - p.sum_a) / nullif(1000 * (ta.refreshes - p.count_a), 0) AS solo_a,
+                            (tb.duration_us - p.sum_b) / nullif(1000 * (tb.refreshes - p.count_b), 0) AS solo_b) s$q$)
 $tables$;
 COMMENT ON FUNCTION pgtrickle._self_monitoring_tables() IS 'The stream tables of self-monitoring as this version defines them, upstream first.';
 
