@@ -11,10 +11,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -263,6 +265,9 @@ write_queued_rows(void)
 	PgtCatalogScope scope;
 	ListCell *lc;
 
+	/* the same transaction may have dropped the extension since */
+	if (!OidIsValid(get_relname_relid("pgt_refresh_history", get_namespace_oid("pgtrickle", true))))
+		return;
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	scope = pgt_catalog_begin();
@@ -274,7 +279,6 @@ write_queued_rows(void)
 	pgt_catalog_end(scope);
 	PopActiveSnapshot();
 	SPI_finish();
-	queued_rows = NIL;
 }
 
 static void
@@ -284,8 +288,7 @@ at_transaction_end(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
 		write_queued_rows();
-	else
-		queued_rows = NIL;
+	queued_rows = NIL;
 }
 
 static void
