@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 
 #include "canon.h"
+#include "compat.h"
 
 /* pg_catalog aggregates whose result does not depend on the order of exact inputs. */
 bool
@@ -122,6 +123,44 @@ canon_aggregate(Aggref *agg, PgtFindings *findings)
 					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
 }
 
+/* The minus of a constant, computed. */
+static Expr *
+fold_minus(Expr *expr)
+{
+	OpExpr *op = (OpExpr *) expr;
+
+	if (!IsA(op, OpExpr) || list_length(op->args) != 1 || !IsA(linitial(op->args), Const))
+		return expr;
+	return (Expr *) eval_const_expressions(NULL, (Node *) expr);
+}
+
+/*
+ * A key -(7.5) is deparsed as (- 7.5), which the parser reads as the constant -7.5: a column number, or an error.  As a Const it is
+ * deparsed with its type.
+ */
+static void
+canon_keys(Query *query)
+{
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		if (tle->ressortgroupref != 0)
+			tle->expr = fold_minus(tle->expr);
+	}
+	foreach (lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+		ListCell *gc;
+
+		(void) rte;
+		foreach (gc, pgt_entry_group_exprs(rte))
+			lfirst(gc) = fold_minus(lfirst(gc));
+	}
+}
+
 static bool
 canon_walker(Node *node, PgtFindings *findings)
 {
@@ -129,6 +168,7 @@ canon_walker(Node *node, PgtFindings *findings)
 		return false;
 	if (IsA(node, Query))
 	{
+		canon_keys((Query *) node);
 		pgt_canon_windows((Query *) node, findings);
 		pgt_canon_order((Query *) node, findings);
 		return query_tree_walker((Query *) node, canon_walker, findings, 0);

@@ -96,6 +96,13 @@ pgt_finalize_tupdesc(TupleDesc desc)
 #define pgt_flatten_group_exprs(query, node) (node)
 #endif
 
+/* expressions that are group keys but do not stand in the target list */
+#if PG_VERSION_NUM >= 180000
+#define pgt_entry_group_exprs(rte) ((rte)->rtekind == RTE_GROUP ? (rte)->groupexprs : NIL)
+#else
+#define pgt_entry_group_exprs(rte) NIL
+#endif
+
 /* 16 moved the columns a range table entry reads into a list of its own */
 #if PG_VERSION_NUM >= 160000
 #define pgt_rte_selected_cols(query, rte) \

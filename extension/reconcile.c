@@ -469,12 +469,65 @@ type_contains(Oid typid, Oid part)
 	return false;
 }
 
+/* Tables of STs that hold values made of this type: List of Oid. */
+static List *
+tables_with_type(Oid typid)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	PgtCatalogScope scope = pgt_catalog_begin();
+	List *result = NIL;
+
+	SPI_connect();
+	pgt_catalog_exec("SELECT a.attrelid, a.atttypid FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state USING (pgt_id)"
+					 " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.pgt_relid WHERE a.attnum > 0 AND NOT a.attisdropped ORDER BY 1",
+					 0, NULL, NULL, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		MemoryContext spi = MemoryContextSwitchTo(caller);
+
+		if (type_contains(DatumGetObjectId(SPI_getbinval(row, desc, 2, &isnull)), typid))
+			result = list_append_unique_oid(result, DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull)));
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
+	pgt_catalog_end(scope);
+	return result;
+}
+
+/*
+ * A composite with another attribute hashes otherwise, although its stored values are the same: the indexes by which refreshes find
+ * rows are made anew.
+ */
+static void
+reindex_tables(List *relids)
+{
+	ListCell *lc;
+
+	foreach (lc, relids)
+	{
+		Oid relid = lfirst_oid(lc);
+		PgtCatalogScope scope = pgt_catalog_begin();
+
+		SPI_connect();
+		if (pgt_run_own_ddl(psprintf("REINDEX TABLE %s", quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+																					get_rel_name(relid)))) < 0)
+			elog(ERROR, "could not reindex a stream table");
+		SPI_finish();
+		pgt_catalog_end(scope);
+	}
+}
+
 void
 pgt_reconcile_type(Oid typid)
 {
 	ListCell *lc;
 	ListCell *a;
 
+	if (get_typtype(typid) == TYPTYPE_COMPOSITE)
+		reindex_tables(tables_with_type(typid));
 	foreach (lc, pgt_source_list())
 	{
 		PgtSource *source = pgt_source_get(lfirst_oid(lc));

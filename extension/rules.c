@@ -14,9 +14,13 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -63,9 +67,27 @@ has_row_marks(Query *q)
 	return q->rowMarks != NIL;
 }
 
+/*
+ * Before 18 a constant that is a key of GROUPING SETS is NULL in the select list of other sets, but itself in HAVING.  Nobody means
+ * that, so it is left to the server.
+ */
+static bool
+has_constant_set_key(Query *q)
+{
+	ListCell *lc;
+
+	if (q->groupingSets == NIL)
+		return false;
+	foreach (lc, q->groupClause)
+		if (!contain_var_clause(get_sortgroupclause_expr(lfirst(lc), q->targetList)))
+			return true;
+	return false;
+}
+
 static const QueryRule query_rules[] = {
 	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes.", true},
 	{has_srf, "a set-returning function in the select list beside aggregation or DISTINCT", "Put the set into FROM."},
+	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
 };
 
@@ -196,6 +218,58 @@ check_value_function(RuleContext *cxt, SQLValueFunction *f)
 }
 
 static bool
+is_datetime(Oid type)
+{
+	type = getBaseType(type);
+	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
+}
+
+/* Could the text be a word for a moment that moves? */
+static bool
+names_moving_time(Const *text)
+{
+	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
+	Oid output;
+	bool varlena;
+	char *value;
+
+	if (text->constisnull)
+		return false;
+	getTypeOutputInfo(text->consttype, &output, &varlena);
+	value = OidOutputFunctionCall(output, text->constvalue);
+	for (char *p = value; *p; p++)
+		*p = pg_tolower((unsigned char) *p);
+	for (int i = 0; i < lengthof(words); i++)
+		if (strstr(value, words[i]) != NULL)
+			return true;
+	return false;
+}
+
+/* 'now' and its like are a clock when text is read as a time; literals of these types were read at analysis. */
+static void
+check_text_to_time(RuleContext *cxt, CoerceViaIO *cast)
+{
+	Node *text = (Node *) cast->arg;
+	char *notice;
+	ListCell *lc;
+
+	if (!is_datetime(cast->resulttype))
+		return;
+	if (!contain_var_clause(text) && !checkExprHasSubLink(text))
+	{
+		text = eval_const_expressions(NULL, copyObject(text));
+		if (!IsA(text, Const) || names_moving_time((Const *) text))
+			not_only_tables(cxt, "a clock in a text that is read as a time", "Use now() or current_date.");
+		return;
+	}
+	notice = psprintf("words such as 'now' and 'today' in text that is read as %s mean the moment of a refresh", format_type_be(cast->resulttype));
+	foreach (lc, cxt->findings->notices)
+		if (strcmp(lfirst(lc), notice) == 0)
+			return;
+	cxt->findings->notices = lappend(cxt->findings->notices, notice);
+}
+
+static bool
 is_virtual_column(Oid relid, AttrNumber attnum)
 {
 	HeapTuple tup = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
@@ -256,6 +330,8 @@ rule_walker(Node *node, RuleContext *cxt)
 		check_var(cxt, (Var *) node);
 	else if (IsA(node, SQLValueFunction))
 		check_value_function(cxt, (SQLValueFunction *) node);
+	else if (IsA(node, CoerceViaIO))
+		check_text_to_time(cxt, (CoerceViaIO *) node);
 	else if (IsA(node, NextValueExpr))
 		refuse_volatile(cxt, "nextval");
 	else if (IsA(node, SubLink))

@@ -1,6 +1,28 @@
 """Named regressions: the wrong readings of delta rules that concern the operators we have, and others found by the search."""
 
 CASES = {
+    'the minus of a constant as a key': {        # deparsed bare it would be a column number
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)"],
+        'query': 'SELECT -7.125::numeric AS a, -(1) AS b, count(*) AS n FROM f.t1 GROUP BY (-7.125::numeric), (-(1)::int)',
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (3)"], ["DELETE FROM f.t1"]],
+    },
+    'a constant as a key of grouping sets': {
+        'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)"],
+        'query': "SELECT DATE '2024-01-03' AS a, count(*) AS n FROM f.t1 GROUP BY CUBE ((DATE '2024-01-03'), k) HAVING (DATE '2024-01-03') IS NOT NULL",
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (3)"], ["DELETE FROM f.t1"]],
+        'full': 'a constant as a key of GROUPING SETS',
+    },
+    'a clock in a text constant': {
+        'setup': [],
+        'query': "SELECT k, CAST('to' || 'day' AS text)::date AS d FROM f.t1",
+        'transactions': [],
+        'full': 'a clock in a text that is read as a time',
+    },
+    'a date in a text constant': {
+        'setup': ["INSERT INTO f.t1 (k, s) VALUES (1, '2024-01-01')"],
+        'query': "SELECT k, CAST('2024-' || '01-01' AS text)::date AS d FROM f.t1",
+        'transactions': [["INSERT INTO f.t1 (k) VALUES (2)"]],
+    },
     'outer join is no factor of a product': {   # R = {1}, S = {} -> S = {1}: -(1, NULL) must come
         'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1)"],
         'query': 'SELECT a.k AS l, b.k AS r FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k',
