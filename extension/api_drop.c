@@ -125,6 +125,7 @@ pgt_drop(PgtStreamTable *st, bool cascade)
 
 		sources = list_concat_unique_oid(sources, pgt_st_sources(victim->id));
 		pgt_storage_drop_buffer(victim->id);
+		pgt_storage_drop_inner(victim->id);
 		pgt_catalog_forget(victim->id);
 	}
 	foreach (lc, victims)

@@ -397,6 +397,30 @@ own_delta(PgtStore *store)
 					o.data, pgt_columns("h", store->nvisible, 0));
 }
 
+char *
+pgt_change_delta(PgtStore *store, const char *changes)
+{
+	StringInfoData o;
+
+	initStringInfo(&o);
+	for (int i = 1; i <= store->nvisible; i++)
+		appendStringInfo(&o, "h.o%d AS c%d, ", i, i);
+	return psprintf("SELECT %s(-1)::pg_catalog.int8 AS w FROM %s h WHERE h.op = 'd'::\"char\" OR (h.op = 'u'::\"char\" AND h.vis) "
+					"UNION ALL SELECT %s FROM %s h WHERE h.op = 'i'::\"char\" OR (h.op = 'u'::\"char\" AND h.vis)",
+					o.data, changes, pgt_join2(pgt_columns("h", store->nvisible, 0), "1::pg_catalog.int8 AS w"), changes);
+}
+
+List *
+pgt_apply_inner(PgtStore *store, const PgtTarget *target, const char *changes)
+{
+	List *steps = change_steps(store, target, changes, store->ncols);
+	ListCell *lc;
+
+	foreach (lc, steps)
+		((PgtStep *) lfirst(lc))->counts = PGT_COUNT_NONE;
+	return steps;
+}
+
 List *
 pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes)
 {

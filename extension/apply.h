@@ -18,6 +18,12 @@ extern List *pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char 
  */
 extern List *pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes);
 
+/* The statements alone, uncounted, that bring an inner table up to the change set in ENR `changes`. */
+extern List *pgt_apply_inner(PgtStore *store, const PgtTarget *target, const char *changes);
+
+/* What a change set means for the visible columns: SELECT c1..cn, w. */
+extern char *pgt_change_delta(PgtStore *store, const char *changes);
+
 /* The change set between rows `n` (FROM item, c1..cm) and rows `o` (FROM item, tid, o1..om), matched by key. */
 extern char *pgt_change_set(PgtStore *store, const char *n, const char *o);
 

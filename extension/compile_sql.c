@@ -81,6 +81,21 @@ column_type(const PgtViewColumn *col)
 	return psprintf("%s COLLATE %s", type, generate_collation_name(col->collation));
 }
 
+/* An inner table's columns, then its indexes. */
+static void
+put_inner(Out *out, const PgtInnerTable *table, int number)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	for (int i = 0; i < table->ncolumns; i++)
+		appendStringInfo(&s, "%s%s %s", i > 0 ? ", " : "", table->columns[i].name, column_type(&table->columns[i]));
+	put(out, "view", "inner", psprintf("%d", number), s.data);
+	foreach (lc, table->indexes)
+		put(out, "view", "inner_index", psprintf("%d", number), lfirst(lc));
+}
+
 static void
 put_view(Out *out, PgtView *view)
 {
@@ -97,6 +112,8 @@ put_view(Out *out, PgtView *view)
 		put(out, "view", "clock", psprintf("%d", view->nsources), view->crossing_sql);
 	foreach (lc, view->indexes)
 		put(out, "view", "index", NULL, lfirst(lc));
+	for (int i = 0; i < view->ninners; i++)
+		put_inner(out, &view->inners[i], i + 1);
 	foreach (lc, view->notices)
 		put(out, "view", "notice", NULL, lfirst(lc));
 }
@@ -107,7 +124,8 @@ pgt_compile(PG_FUNCTION_ARGS)
 {
 	Out out = {(ReturnSetInfo *) fcinfo->resultinfo};
 	PgtView *view = pgt_view_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	PgtTarget target = {text_to_cstring(PG_GETARG_TEXT_PP(1)), InvalidOid};
+	char *st = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	PgtTarget target = {st, InvalidOid, psprintf("%s_inner", st)};
 	ArrayType *array = PG_GETARG_ARRAYTYPE_P(2);
 	Datum *elems;
 	int nelems;

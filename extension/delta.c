@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "delta.h"
+#include "inner.h"
 
 char *
 pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
@@ -126,6 +127,8 @@ pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 
 	if (!pgt_op_changed(op, cxt->changed))
 		return NULL;
+	if (pgt_inner_bound(op))
+		return op->inner->delta;
 	foreach (lc, cxt->known)
 	{
 		known = lfirst(lc);

@@ -14,12 +14,15 @@
 #include "utils/typcache.h"
 
 #include "delta.h"
+#include "inner.h"
 
 bool
 pgt_has_agg(const PgtOp *op)
 {
 	ListCell *lc;
 
+	if (pgt_inner_bound(op))
+		return false;
 	if (op->kind == PGT_OP_AGG)
 		return !op->scalar;
 	foreach (lc, op->children)

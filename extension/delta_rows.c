@@ -10,6 +10,7 @@
 #include "nodes/nodeFuncs.h"
 
 #include "delta.h"
+#include "inner.h"
 #include "part.h"
 
 /* Is there something below that the planner would compute whole? */
@@ -18,6 +19,8 @@ is_opaque(const PgtOp *op)
 {
 	ListCell *lc;
 
+	if (pgt_inner_bound(op))
+		return false;
 	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
 		return true;
 	foreach (lc, op->children)

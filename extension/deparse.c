@@ -17,6 +17,7 @@
 #include "utils/ruleutils.h"
 
 #include "deparse.h"
+#include "inner.h"
 #include "part.h"
 #include "template.h"
 
@@ -293,6 +294,8 @@ post_apply(const PgtOp *op)
 char *
 pgt_post(const PgtOp *op)
 {
+	if (pgt_inner_bound(op))
+		return pgt_inner_rows(op->inner);
 	switch (op->kind)
 	{
 		case PGT_OP_SCAN:

@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "diag.h"
 #include "settings.h"
+#include "storage.h"
 #include "view.h"
 
 PG_FUNCTION_INFO_V1(pgt_diag_st_id);
@@ -55,7 +56,7 @@ pgt_diag_st_id(PG_FUNCTION_ARGS)
 static List *
 diag_sections(const PgtStreamTable *st, PgtView *view)
 {
-	PgtTarget target = {.st = quote_qualified_identifier(st->schema, st->name), .relid = st->relid};
+	PgtTarget target = {.st = quote_qualified_identifier(st->schema, st->name), .relid = st->relid, .inner = pgt_storage_inner_prefix(st->id)};
 	List *sections = NIL;
 
 	if (view->full_reason != NULL)

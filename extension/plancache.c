@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "plancache.h"
+#include "storage.h"
 
 /* STs a session remembers; a refresh connection of the consumer serves at most a few hundred in practice. */
 #define MAX_CACHED_STS 256
@@ -130,6 +131,7 @@ add_view(const PgtStreamTable *st)
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	PgtView *view = pgt_view_compile(st->query);
 	char *name = quote_qualified_identifier(st->schema, st->name);
+	char *inner = pgt_storage_inner_prefix(st->id);
 	CachedView *entry;
 
 	MemoryContextSwitchTo(caller);
@@ -145,6 +147,7 @@ add_view(const PgtStreamTable *st)
 	entry->programs = NIL;
 	entry->stale = false;
 	entry->target.st = name;
+	entry->target.inner = inner;
 	entry->target.relid = st->relid;
 	dlist_push_head(&lru_list, &entry->lru);
 	nviews++;
@@ -189,16 +192,17 @@ add_program(CachedView *entry, PgtProgramKind kind, Bitmapset *changed, int clas
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_trickle program", ALLOCSET_SMALL_SIZES);
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	CachedProgram *program = palloc0(sizeof(CachedProgram));
+	PgtTarget plain = {.st = entry->target.st, .relid = entry->target.relid};
 	PgtProgram *compiled;
 
 	if (kind == PGT_PROGRAM_DELTA)
 		compiled = pgt_view_delta_program(entry->view, &entry->target, changed);
-	else if (kind == PGT_PROGRAM_DIFF)
-		compiled = pgt_view_diff_program(entry->view, &entry->target);
+	else if (kind == PGT_PROGRAM_DIFF || kind == PGT_PROGRAM_DIFF_PLAIN)
+		compiled = pgt_view_diff_program(entry->view, kind == PGT_PROGRAM_DIFF ? &entry->target : &plain);
 	else if (kind == PGT_PROGRAM_CROSSING)
 		compiled = pgt_view_crossing_program(entry->view);
 	else
-		compiled = pgt_view_load_program(entry->view, &entry->target);
+		compiled = pgt_view_load_program(entry->view, kind == PGT_PROGRAM_LOAD ? &entry->target : &plain);
 	program->kind = kind;
 	program->changed = bms_copy(changed);
 	program->size_class = class;

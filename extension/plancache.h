@@ -17,6 +17,8 @@ typedef enum PgtProgramKind
 	PGT_PROGRAM_DELTA,
 	PGT_PROGRAM_DIFF,
 	PGT_PROGRAM_LOAD,
+	PGT_PROGRAM_DIFF_PLAIN, /* without inner tables */
+	PGT_PROGRAM_LOAD_PLAIN,
 	PGT_PROGRAM_CROSSING /* when time alone will change the ST */
 } PgtProgramKind;
 

@@ -555,6 +555,7 @@ dropped_st(PgtStreamTable *st)
 
 	/* no lock against refreshes: DROP TABLE's own keeps them out, and they take theirs first */
 	pgt_storage_drop_buffer(st->id);
+	pgt_storage_drop_inner(st->id);
 	pgt_catalog_forget(st->id);
 	pgt_unwire_sources(sources);
 	pgt_catalog_notify();
@@ -643,6 +644,10 @@ pgt_follow_names(void)
 	ListCell *lc;
 
 	pgt_names_changed();
+	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state USING (pgt_id) JOIN pg_catalog.pg_class c ON c.oid = d.pgt_relid"
+							" WHERE $1 IS NOT NULL AND d.pgt_owner <> pg_catalog.pg_get_userbyid(c.relowner) ORDER BY 1",
+							""))
+		pgt_storage_grant_inner(*(int64 *) lfirst(lc), pgt_st_by_id(*(int64 *) lfirst(lc))->relid);
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_schema = n.nspname, pgt_name = c.relname,"
 							 " pgt_owner = pg_catalog.pg_get_userbyid(c.relowner), updated_at = now()"
 							 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

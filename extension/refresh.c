@@ -46,6 +46,7 @@
 #include "segment_read.h"
 #include "settings.h"
 #include "source.h"
+#include "storage.h"
 
 /* What this transaction's refreshes share; lives in TopTransactionContext. */
 typedef struct RefreshContext
@@ -415,9 +416,34 @@ next_crossing(Refresh *r)
 	return ex.crossing;
 }
 
-static void
-run_program(Refresh *r, PgtProgramKind kind)
+/* Stream tables that are never maintained incrementally need no inner tables. */
+static bool
+uses_inner(Refresh *r)
 {
+	return r->view->ninners > 0 && strcmp(r->st->refresh_mode, "FULL") != 0;
+}
+
+/* Before everything is computed: inner tables as the view wants them, or none. */
+static PgtProgramKind
+prepare_inner(Refresh *r, PgtProgramKind kind)
+{
+	PgtProgramKind plain = kind == PGT_PROGRAM_LOAD ? PGT_PROGRAM_LOAD_PLAIN : PGT_PROGRAM_DIFF_PLAIN;
+
+	if (kind == PGT_PROGRAM_DELTA)
+		return kind;
+	if (!uses_inner(r))
+	{
+		pgt_storage_drop_inner(r->st->id);
+		return plain;
+	}
+	pgt_storage_make_inner(r->st->id, r->st->relid, r->view, kind == PGT_PROGRAM_LOAD);
+	return kind;
+}
+
+static void
+run_program(Refresh *r, PgtProgramKind wanted)
+{
+	PgtProgramKind kind = prepare_inner(r, wanted);
 	PgtOwnerScope scope = pgt_owner_begin(r->st);
 	PgtExecution ex = {0};
 	Bitmapset *changed = r->changed;
@@ -627,6 +653,8 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 	check_marks(r, initiated_by);
 	collect_deltas(r);
 	check_marks(r, initiated_by);
+	if (r->diff_reason == NULL && uses_inner(r) && !pgt_storage_inner_ready(r->st->id, r->view))
+		r->diff_reason = "its inner tables are not those of its query";
 	if (scheduled)
 		pgt_check_fuse(r->st, r->delta_rows, r->unknown);
 
@@ -747,7 +775,7 @@ pgt_refresh_dry_run(PgtStreamTable *st)
 		elog(ERROR, "dry run without a load");
 	SPI_connect();
 	load_refresh(&r, st->id);
-	if (r.view->full_reason == NULL)
+	if (r.view->full_reason == NULL && (r.view->ninners == 0 || uses_inner(&r)))
 	{
 		scope = pgt_owner_begin(r.st);
 		for (int i = 0; i < r.view->nsources; i++)

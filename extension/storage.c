@@ -26,6 +26,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -237,9 +238,9 @@ same_column(Form_pg_attribute att, const PgtViewColumn *col)
 		   att->attcollation == col->collation;
 }
 
-/* How many leading columns of the table are those of the view; *live is the number of columns the table has. */
+/* How many leading columns of the table are these; *live is the number of columns the table has. */
 static int
-common_prefix(Oid relid, const PgtView *view, int *live)
+common_prefix(Oid relid, const PgtViewColumn *columns, int ncolumns, int *live)
 {
 	Relation rel = relation_open(relid, AccessShareLock);
 	TupleDesc desc = RelationGetDescr(rel);
@@ -254,7 +255,7 @@ common_prefix(Oid relid, const PgtView *view, int *live)
 		if (att->attisdropped)
 			continue;
 		(*live)++;
-		if (!differs && same < view->ncolumns && same_column(att, &view->columns[same]))
+		if (!differs && same < ncolumns && same_column(att, &columns[same]))
 			same++;
 		else
 			differs = true;
@@ -268,7 +269,7 @@ pgt_storage_matches(Oid relid, const PgtView *view)
 {
 	int live;
 
-	return common_prefix(relid, view, &live) == view->ncolumns && live == view->ncolumns;
+	return common_prefix(relid, view->columns, view->ncolumns, &live) == view->ncolumns && live == view->ncolumns;
 }
 
 /* DROP COLUMN for the live columns behind the first `keep`. */
@@ -314,7 +315,7 @@ pgt_storage_reshape(Oid relid, const PgtView *view)
 	char *table = qualified_name(relid);
 	StringInfoData sql;
 	int live;
-	int keep = common_prefix(relid, view, &live);
+	int keep = common_prefix(relid, view->columns, view->ncolumns, &live);
 
 	check_columns(view);
 	run_utility(psprintf("ALTER TABLE %s DISABLE TRIGGER " GUARD_TRIGGER, table));
@@ -439,4 +440,151 @@ pgt_storage_remake_buffer(int64 pgt_id, Oid st_relid)
 		return;
 	pgt_storage_drop_buffer(pgt_id);
 	pgt_storage_make_buffer(pgt_id, st_relid);
+}
+
+/* ---------- inner tables ---------- */
+
+#define INNER_SCHEMA "pgtrickle_inner"
+
+char *
+pgt_storage_inner_prefix(int64 pgt_id)
+{
+	return psprintf(INNER_SCHEMA ".st_" INT64_FORMAT "_", pgt_id);
+}
+
+/* InvalidOid when there is none. */
+static Oid
+inner_table(int64 pgt_id, int number)
+{
+	return get_relname_relid(psprintf("st_" INT64_FORMAT "_%d", pgt_id, number), get_namespace_oid(INNER_SCHEMA, false));
+}
+
+static bool
+inner_fits(Oid relid, const PgtInnerTable *table)
+{
+	int live;
+
+	return OidIsValid(relid) && common_prefix(relid, table->columns, table->ncolumns, &live) == table->ncolumns &&
+		   live == table->ncolumns;
+}
+
+bool
+pgt_storage_inner_ready(int64 pgt_id, const PgtView *view)
+{
+	for (int i = 0; i < view->ninners; i++)
+		if (!inner_fits(inner_table(pgt_id, i + 1), &view->inners[i]))
+			return false;
+	return true;
+}
+
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Everybody else who was granted something, NIL when there is nobody. */
+static void
+revoke_from_others(Oid relid, const char *table, Oid keep)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool isnull;
+	Datum acl = SysCacheGetAttr(RELOID, tuple, Anum_pg_class_relacl, &isnull);
+	Oid owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	Oid *roles = NULL;
+	int n = isnull ? 0 : aclmembers(DatumGetAclP(acl), &roles);
+
+	ReleaseSysCache(tuple);
+	for (int i = 0; i < n; i++)
+		if (roles[i] != owner && roles[i] != keep && OidIsValid(roles[i]))
+			run_utility(psprintf("REVOKE ALL ON %s FROM %s", table, quote_identifier(GetUserNameFromId(roles[i], false))));
+}
+
+static void
+grant_to(Oid relid, const char *table, Oid role)
+{
+	revoke_from_others(relid, table, role);
+	run_utility(psprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %s", table, quote_identifier(GetUserNameFromId(role, false))));
+	recordExtObjInitPriv(relid, RelationRelationId);
+	CommandCounterIncrement();
+}
+
+void
+pgt_storage_grant_inner(int64 pgt_id, Oid st_relid)
+{
+	PgtCatalogScope scope = pgt_catalog_begin();
+	Oid relid;
+
+	for (int i = 1; OidIsValid(relid = inner_table(pgt_id, i)); i++)
+		grant_to(relid, qualified_name(relid), owner_of(st_relid));
+	pgt_catalog_end(scope);
+}
+
+static void
+make_inner(const char *name, const PgtInnerTable *table, Oid owner)
+{
+	StringInfoData sql;
+	ListCell *lc;
+	Oid relid;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (", name);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		appendStringInfoString(&sql, i > 0 ? ", " : "");
+		append_column(&sql, &table->columns[i]);
+	}
+	appendStringInfo(&sql, ") WITH (fillfactor = %d)", STORAGE_FILLFACTOR);
+	run_utility(sql.data);
+	foreach (lc, table->indexes)
+		run_utility(index_statement((const char *) lfirst(lc), name));
+	run_utility(psprintf("CREATE TRIGGER " GUARD_TRIGGER " BEFORE INSERT OR UPDATE OR DELETE ON %s"
+						 " FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle._refuse_dml()",
+						 name));
+	relid = get_relname_relid(strchr(name, '.') + 1, get_namespace_oid(INNER_SCHEMA, false));
+	run_utility(psprintf("REVOKE ALL ON %s FROM PUBLIC", name));
+	pgt_storage_add_member(relid);
+	grant_to(relid, name, owner);
+}
+
+static void
+drop_inner_from(int64 pgt_id, int first)
+{
+	Oid relid;
+
+	for (int i = first; OidIsValid(relid = inner_table(pgt_id, i)); i++)
+		pgt_storage_drop_member(relid);
+}
+
+void
+pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool empty)
+{
+	PgtCatalogScope scope = pgt_catalog_begin();
+	Oid owner = owner_of(st_relid);
+
+	for (int i = 0; i < view->ninners; i++)
+	{
+		Oid relid = inner_table(pgt_id, i + 1);
+
+		if (!empty && inner_fits(relid, &view->inners[i]))
+			continue;
+		if (OidIsValid(relid))
+			pgt_storage_drop_member(relid);
+		make_inner(psprintf("%s%d", pgt_storage_inner_prefix(pgt_id), i + 1), &view->inners[i], owner);
+	}
+	drop_inner_from(pgt_id, view->ninners + 1);
+	pgt_catalog_end(scope);
+}
+
+void
+pgt_storage_drop_inner(int64 pgt_id)
+{
+	drop_inner_from(pgt_id, 1);
 }

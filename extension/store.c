@@ -154,8 +154,11 @@ pgt_store_plan(PgtOp *root, List *names)
 	foreach (lc, names)
 		add_column(store, &root->cols[foreach_current_index(lc)], lfirst(lc));
 	store->nvisible = store->ncols;
-	/* a change of a group is one row of old and new values (apply.c); where that is too wide, groups are rows like others */
-	if (list_length(root->children) == 1 && pgt_op_child(root, 1)->kind == PGT_OP_AGG &&
+	/*
+	 * A change of a group is one row of old and new values (apply.c); where that is too wide, groups are rows like others, and so are those
+	 * that an inner table keeps.
+	 */
+	if (list_length(root->children) == 1 && pgt_op_child(root, 1)->kind == PGT_OP_AGG && pgt_op_child(root, 1)->inner == NULL &&
 		2 * (store->ncols + pgt_op_child(root, 1)->nkeys + GROUP_EXTRAS) <= MaxTupleAttributeNumber)
 	{
 		store->agg = pgt_op_child(root, 1);

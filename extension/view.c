@@ -21,6 +21,7 @@
 #include "catalog.h"
 #include "clock.h"
 #include "compat.h"
+#include "inner.h"
 #include "view.h"
 #include "weights.h"
 
@@ -272,6 +273,7 @@ compile_incremental(PgtView *view, PgtOp *root, Query *query)
 	sources_of_tree(&cxt, root);
 	set_sources(view, &cxt);
 	number_sources(view, root);
+	pgt_inner_describe(view, pgt_inner_plan(root));
 	view->tree = pgt_store_plan(root, column_names(query));
 	view->keyed = store_of(view)->kind != PGT_STORE_BAG;
 	view->load_query = pgt_store_load(store_of(view));
@@ -353,13 +355,16 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	PgtOp *child = pgt_op_child(agg, 1);
 	char *keys = NULL;
 	char *rows;
+	char *first;
 	List *apply;
 
 	if (agg->nkeys > 0)
-		keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), pgt_delta(cxt, child)));
+		first = keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", agg->nkeys, 0), pgt_delta(cxt, child)));
 	else
-		(void) pgt_delta_netted(cxt, child);
-	((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
+		first = pgt_delta_netted(cxt, child);
+	/* a step that was there already may stand before others that must run: writes of inner stores */
+	if (((PgtStep *) llast(cxt->steps))->name == first)
+		((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
 	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(child, agg->nkeys, keys)));
 	apply = pgt_apply_keyed(store, target, pgt_change_set(store, rows, pgt_old_rows(store, target, keys)));
 	((PgtStep *) linitial(apply))->seqscan_off = keys != NULL && pgt_store_probed(store, target);
@@ -379,19 +384,22 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 	if (!pgt_op_changed(store->root, changed))
 		return make_program("none", NIL);
 	level = pgt_path_push();
+	pgt_inner_bind(view->inner_stores, target);
+	pgt_inner_maintain(&cxt, store->root);
 	if (store->kind == PGT_STORE_BAG)
 		program = bag_delta(store, target, &cxt);
 	else if (store->kind == PGT_STORE_WEIGHTS)
 		program = pgt_weights_program(store, target, &cxt);
 	else
 		program = groups_delta(store, target, &cxt);
+	pgt_inner_unbind(view->inner_stores);
 	pgt_path_pop(level);
 	return program;
 }
 
 /* The query's rows and the ST's rows negated, netted: what has to change. */
 static char *
-bag_difference(PgtView *view, PgtStore *store, const PgtTarget *target)
+bag_difference(const char *rows, PgtStore *store, const PgtTarget *target)
 {
 	StringInfoData s;
 
@@ -400,7 +408,7 @@ bag_difference(PgtView *view, PgtStore *store, const PgtTarget *target)
 		appendStringInfo(&s, "s.%s AS c%d, ", store->names[i], i + 1);
 	return pgt_select_of(pgt_net(store->cols, store->nvisible,
 								 psprintf("(SELECT q.*, 1 AS w FROM (%s) q UNION ALL SELECT %s -1 AS w FROM %s s)",
-										  view->load_query, s.data, target->st)));
+										  rows, s.data, target->st)));
 }
 
 /*
@@ -423,31 +431,49 @@ without_constraints(const PgtStore *store)
 	return copy;
 }
 
+/* The query's storage rows, from inner tables where there are some. */
+static char *
+load_rows(PgtView *view)
+{
+	return store_of(view)->root == NULL ? view->load_query : pgt_store_load(store_of(view));
+}
+
 PgtProgram *
 pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 {
 	PgtStore *store = store_of(view);
 	int level = pgt_path_push();
+	List *inner;
 	List *steps;
+	char *rows;
 
+	pgt_inner_bind(view->inner_stores, target);
+	inner = pgt_inner_diff(view->inner_stores);
+	rows = load_rows(view);
 	if (store->kind == PGT_STORE_BAG)
-		steps = pgt_apply_bag(without_constraints(store), target, bag_difference(view, store, target));
+		steps = pgt_apply_bag(without_constraints(store), target, bag_difference(rows, store, target));
 	else
-		steps = pgt_apply_keyed(store, target,
-								pgt_change_set(store, psprintf("(%s)", view->load_query), pgt_old_rows(store, target, NULL)));
+		steps = pgt_apply_keyed(store, target, pgt_change_set(store, psprintf("(%s)", rows), pgt_old_rows(store, target, NULL)));
+	pgt_inner_unbind(view->inner_stores);
 	pgt_path_pop(level);
-	return make_program("diff", steps);
+	return make_program("diff", list_concat(inner, steps));
 }
 
 PgtProgram *
 pgt_view_load_program(PgtView *view, const PgtTarget *target)
 {
 	PgtStore *store = store_of(view);
+	int level = pgt_path_push();
+	List *steps;
 
-	return make_program("load", list_make1(pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
-													psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", target->st,
-															 pgt_store_columns(store, store->ncols),
-															 pgt_columns("q", store->ncols, 0), view->load_query))));
+	pgt_inner_bind(view->inner_stores, target);
+	steps = lappend(pgt_inner_load(view->inner_stores),
+					pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+							 psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", target->st, pgt_store_columns(store, store->ncols),
+									  pgt_columns("q", store->ncols, 0), load_rows(view))));
+	pgt_inner_unbind(view->inner_stores);
+	pgt_path_pop(level);
+	return make_program("load", steps);
 }
 
 PgtProgram *

@@ -28,6 +28,14 @@ typedef struct PgtViewColumn
 	bool hidden; /* __pgt_*: stands after all visible ones */
 } PgtViewColumn;
 
+/* A hidden table of the ST: part of its query's result, kept so that it need not be computed again (inner.h). */
+typedef struct PgtInnerTable
+{
+	int ncolumns;
+	PgtViewColumn *columns;
+	List *indexes; /* of char *, as PgtView.indexes */
+} PgtInnerTable;
+
 typedef struct PgtView
 {
 	char *query;      /* canonical text: deparsed, every name qualified, tie-breaks added; what oracles compare with */
@@ -46,7 +54,10 @@ typedef struct PgtView
 	char *crossing_sql;  /* SELECT of one timestamptz: after $2, time alone changes the result not before; NULL: never; NULL text: not known */
 	List *notices;       /* of char *: canonicalisations to tell the user at creation */
 	List *functions;     /* of Oid: every function the query can call, operators' and casts' included */
-	void *tree;          /* operator tree (optree.h), private to the compiler */
+	int ninners;         /* hidden tables that programs with PgtTarget.inner read and maintain */
+	struct PgtInnerTable *inners;
+	void *tree;         /* operator tree (optree.h), private to the compiler */
+	List *inner_stores; /* of PgtInner (inner.h), private to the compiler */
 } PgtView;
 
 /*
@@ -61,6 +72,7 @@ typedef struct PgtTarget
 {
 	const char *st;
 	Oid relid;
+	const char *inner; /* inner table i is called this and then i, from 1; NULL: there are none, compute everything */
 } PgtTarget;
 
 /* Maintain the ST for changes in exactly these sources (bit i: sources[i] has rows in __pgt_src<i>; bit nsources: the clock).  View must be incremental. */

@@ -267,23 +267,33 @@ changes(PgtStore *store, const char *m, const char *r)
 	return pgt_changed_rows(store, rows, true);
 }
 
+char *
+pgt_weights_changes(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+{
+	PgtOp *child = pgt_op_child(store->agg, 1);
+	/* sums net by themselves; an extremum must not see a value that came and went */
+	char *g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));
+	char *m = pgt_enr(cxt, "m", merged(store, target, g));
+
+	((PgtStep *) llast(cxt->steps))->seqscan_off = pgt_store_probed(store, target);
+	return changes(store, m, any_redo(store) ? recomputed(store, cxt, m) : NULL);
+}
+
 PgtProgram *
 pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
 	PgtProgram *program = palloc(sizeof(PgtProgram));
-	PgtOp *child = pgt_op_child(store->agg, 1);
-	char *g;
-	char *m;
-	char *r = NULL;
+	int before = list_length(cxt->steps);
+	char *sql = pgt_weights_changes(store, target, cxt);
 
-	/* sums net by themselves; an extremum must not see a value that came and went */
-	g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));
-	((PgtStep *) llast(cxt->steps))->skip_if_empty = store->agg->nkeys > 0;
-	m = pgt_enr(cxt, "m", merged(store, target, g));
-	((PgtStep *) llast(cxt->steps))->seqscan_off = pgt_store_probed(store, target);
-	if (any_redo(store))
-		r = recomputed(store, cxt, m);
+	/* nothing of the ST's groups changed; what changed in inner stores is written by then */
+	for (int i = before; store->agg->nkeys > 0 && i < list_length(cxt->steps); i++)
+	{
+		PgtStep *step = list_nth(cxt->steps, i);
+
+		step->skip_if_empty = step->name != NULL && strncmp(step->name, "__pgt_g", 7) == 0;
+	}
 	program->strategy = "weights";
-	program->steps = list_concat(cxt->steps, pgt_apply_keyed(store, target, changes(store, m, r)));
+	program->steps = list_concat(cxt->steps, pgt_apply_keyed(store, target, sql));
 	return program;
 }

@@ -8,6 +8,9 @@
 #include "delta.h"
 #include "store.h"
 
+/* The change set of a store with states, as a statement (see apply.h), from the delta of its AGG's input; helpers go into cxt. */
+extern char *pgt_weights_changes(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
+
 extern PgtProgram *pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
 
 #endif /* PGT_WEIGHTS_H */

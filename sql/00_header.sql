@@ -19,3 +19,7 @@ CREATE SCHEMA pgtrickle_changes;
 GRANT USAGE ON SCHEMA pgtrickle TO PUBLIC;
 REVOKE ALL ON SCHEMA pgtrickle_changes FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgtrickle_changes TO pgtrickle_consumer;
+
+-- Inner tables of stream tables (docs/compiler.md): each is granted to the owner of its stream table, and to nobody else.
+CREATE SCHEMA pgtrickle_inner;
+GRANT USAGE ON SCHEMA pgtrickle_inner TO PUBLIC;

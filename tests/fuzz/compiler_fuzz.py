@@ -73,6 +73,9 @@ class Round:
     def create(self):
         cols = ', '.join(f'{quote(n)} {t}' for n, h, t in self.columns)
         self.run(f'CREATE TABLE f.st ({cols})')
+        inner = [r for r in self.view['view'] if r[0] in ('inner', 'inner_index')]
+        for kind, number, sql in inner:
+            self.run(sql % f'f.st_inner{number}' if kind == 'inner_index' else f'CREATE TABLE f.st_inner{number} ({sql})')
         self.program('load', self.view)
         for kind, _, sql in self.view['view']:
             if kind == 'index':
@@ -109,7 +112,7 @@ class Round:
         """
         if self.canonical.count(' OVER (') < 2 or self.full_reason:
             return self.canonical
-        load = [sql for kind, _, sql in self.view['load'] if kind == 'dml'][0]
+        load = [sql for kind, _, sql in self.view['load'] if kind == 'dml'][-1]
         self.cur.execute('DROP TABLE IF EXISTS again; CREATE TEMP TABLE again (LIKE f.st)')
         self.cur.execute(load.replace('INSERT INTO f.st', 'INSERT INTO again', 1))
         for column in self.visible:     # each column by itself has one answer
@@ -182,7 +185,13 @@ class Round:
     def check_hidden(self, compiled):
         """Hidden columns are what a fresh load would store: the diff program of a right ST finds nothing to do."""
         self.cur.execute('SAVEPOINT d')
-        first = [s for s in compiled['diff'] if s[0].startswith('enr')][0]
+        for _, name, sql in [s for s in compiled['diff'] if (s[1] or '').startswith('__pgt_inner')]:
+            self.run(f'CREATE TEMP TABLE {name} AS {sql}')
+            self.cur.execute(f'SELECT * FROM {name} WHERE {self.inner_differs(name)} LIMIT 3')
+            rows = self.cur.fetchall()
+            if rows:
+                raise Difference(f'diff program finds rows of {name} to change: {rows}')
+        first = [s for s in compiled['diff'] if s[0].startswith('enr') and not s[1].startswith('__pgt_inner')][0]
         self.run(f'CREATE TEMP TABLE nothing AS {first[2]}')
         self.cur.execute('SET LOCAL search_path = pg_catalog, e, pg_temp')
         self.cur.execute(f'SELECT * FROM nothing WHERE {self.differs_by_value(first[1])} LIMIT 3')
@@ -190,6 +199,15 @@ class Round:
         self.cur.execute('ROLLBACK TO d')
         if rows:
             raise Difference(f'diff program finds rows to change: {rows}')
+
+    def inner_differs(self, step):
+        self.cur.execute('SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum',
+                         ('f.st' + step.replace('__pgt', '', 1),))
+        tests = ["op <> 'u'"]
+        for i, (name,) in enumerate(self.cur.fetchall()):
+            known = f'c{i + 1} IS NOT NULL AND ' if name.startswith('__pgt_s') else ''
+            tests.append(f'({known}c{i + 1} IS DISTINCT FROM o{i + 1})')
+        return ' OR '.join(tests)
 
     def differs_by_value(self, step):
         """Rows that differ in image only (0 and -0, 1.0 and 1.00) are right: which one a group shows is the plan's choice."""
@@ -210,6 +228,9 @@ class Round:
         if not any(h for _, h, _ in self.columns) and 'UNIQUE' not in ''.join(r[2] or '' for r in self.view['view'] if r[0] == 'index') \
                 and not self.scalar_or_keyed():
             self.run('INSERT INTO f.st SELECT * FROM f.st WHERE random() < 0.3')
+        for kind, number, _ in self.view['view']:
+            if kind == 'inner':
+                self.run(f'DELETE FROM f.st_inner{number} WHERE random() < 0.3')
         temps, _ = self.program('diff', self.compile([]))
         for t in temps:
             self.cur.execute(f'DROP TABLE {t}')

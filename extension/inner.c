@@ -1,0 +1,382 @@
+/*
+ * inner.c - inner stores: which results inside a query are kept, and the steps that maintain them (see inner.h).
+ *
+ * Kept is an AGG node that can be maintained by weights and is either scalar (a value that conditions above compare with: its old and
+ * its new value are then known without reading its input) or read whole by something above: ORDER BY with LIMIT, windows over all
+ * rows, a condition with a subquery that refers to nothing outside, HAVING, extrema of groups.  Elsewhere touched groups are
+ * recomputed, which needs no storage.
+ *
+ * A program maintains its stores first, innermost first, and writes each one's table at once: whatever comes later reads the post
+ * state there.  Group keys have one image per value, so that a group's row is the same bytes in every statement.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "apply.h"
+#include "inner.h"
+#include "part.h"
+#include "weights.h"
+
+/* --- what can be kept --- */
+
+/* Types that a hidden column may have without standing in the way of DDL on the type. */
+static bool
+can_be_column(const PgtCol *col)
+{
+	Oid element = get_element_type(col->type);
+	char kind = get_typtype(OidIsValid(element) ? element : col->type);
+
+	return (kind == TYPTYPE_BASE || kind == TYPTYPE_ENUM) &&
+		   (OidIsValid(col->collation) || !OidIsValid(get_typcollation(col->type)));
+}
+
+/* The states, if an AGG can be kept; NULL if not. */
+static PgtStates *
+storable_states(const PgtOp *agg)
+{
+	for (int i = 0; i < agg->ncols; i++)
+		if (!can_be_column(&agg->cols[i]))
+			return NULL;
+	for (int k = 0; k < agg->nkeys; k++)
+		if (!pgt_type_has_order(agg->cols[k].type) || !pgt_type_has_hash(agg->cols[k].type) || !pgt_col_image_safe(&agg->cols[k]))
+			return NULL;
+	return pgt_states_plan(agg);
+}
+
+static bool
+any_extremum(const PgtStates *states)
+{
+	ListCell *lc;
+
+	foreach (lc, states->list)
+		if (((PgtState *) lfirst(lc))->removed != NULL)
+			return true;
+	return false;
+}
+
+/* --- planning --- */
+
+/* How a node's rows are read by those above it. */
+typedef struct Use
+{
+	bool whole;  /* all of them, whatever changed */
+	List *order; /* of PgtSortKey, over its columns: the first of them in this order */
+} Use;
+
+static void plan_node(PgtOp *op, Use use, List **inners);
+
+static void
+plan_children(PgtOp *op, Use use, List **inners)
+{
+	ListCell *lc;
+
+	foreach (lc, op->children)
+		plan_node(lfirst(lc), use, inners);
+}
+
+static bool
+is_short(const PgtCol *col)
+{
+	return get_typlen(col->type) > 0 || col->type == NUMERICOID || (col->typmod > 0 && col->typmod < 300 * 65536 && type_is_collatable(col->type) && col->typmod < 300);
+}
+
+/* Sort keys in terms of the only child's columns, up to the first that is computed. */
+static List *
+order_below(const PgtOp *select, List *order)
+{
+	List *below = NIL;
+	ListCell *lc;
+
+	if (list_length(select->children) != 1)
+		return NIL;
+	foreach (lc, order)
+	{
+		PgtSortKey *key = palloc(sizeof(PgtSortKey));
+		Var *v;
+
+		*key = *(PgtSortKey *) lfirst(lc);
+		v = list_nth(select->targets, key->col - 1);
+		if (!IsA(v, Var))
+			break;
+		key->col = v->varattno;
+		below = lappend(below, key);
+	}
+	return below;
+}
+
+/* The SELECT that an inner store's rows are. */
+static PgtOp *
+all_columns(PgtOp *op)
+{
+	PgtOp *select = pgt_op_make(PGT_OP_SELECT, 0, 0);
+
+	select->children = list_make1(op);
+	select->sources = op->sources;
+	for (int i = 1; i <= op->ncols; i++)
+		select->targets = lappend(select->targets, pgt_op_var(op, 1, i));
+	pgt_op_describe(select);
+	return select;
+}
+
+static void
+keep(PgtOp *op, List *order, List **inners)
+{
+	char *text = pgt_post(op);
+	List *names = NIL;
+	PgtInner *inner;
+	ListCell *lc;
+
+	foreach (lc, *inners)
+	{
+		inner = lfirst(lc);
+		if (strcmp(inner->text, text) == 0)
+		{
+			inner->order = inner->order == NIL ? order : inner->order;
+			op->inner = inner;
+			return;
+		}
+	}
+	for (int i = 1; i <= op->ncols; i++)
+		names = lappend(names, psprintf("c%d", i));
+	inner = palloc0(sizeof(PgtInner));
+	inner->number = list_length(*inners) + 1;
+	inner->store = pgt_store_plan(all_columns(op), names);
+	if (inner->store->kind != PGT_STORE_WEIGHTS)
+		return; /* too wide */
+	inner->text = text;
+	inner->order = order;
+	op->inner = inner;
+	*inners = lappend(*inners, inner);
+}
+
+static void
+plan_agg(PgtOp *op, Use use, List **inners)
+{
+	PgtStates *states = storable_states(op);
+	bool kept = states != NULL && op->ncols > 0 && (op->scalar || use.whole);
+
+	/* recomputed groups look into a nested aggregation by keys that the planner does not carry below its GROUP BY */
+	plan_children(op, (Use){!kept || any_extremum(states), NIL}, inners);
+	if (kept)
+		keep(op, use.order, inners);
+}
+
+static void
+plan_apply(PgtOp *op, Use use, List **inners)
+{
+	bool all = use.whole;
+	ListCell *lc;
+
+	foreach (lc, op->touches)
+		all |= lfirst(lc) == NIL;
+	foreach (lc, op->children)
+	{
+		int i = foreach_current_index(lc);
+
+		plan_node(lfirst(lc), (Use){i == 0 ? all : use.whole || list_nth(op->touches, i - 1) == NIL, NIL}, inners);
+	}
+}
+
+static void
+plan_node(PgtOp *op, Use use, List **inners)
+{
+	switch (op->kind)
+	{
+		case PGT_OP_AGG:
+			plan_agg(op, use, inners);
+			break;
+		case PGT_OP_APPLY:
+			plan_apply(op, use, inners);
+			break;
+		case PGT_OP_PART:
+			plan_children(op, (Use){use.whole || op->part->keys == NIL, op->part->kind == PGT_PART_LIMIT ? op->part->order : NIL}, inners);
+			break;
+		case PGT_OP_SELECT:
+			plan_children(op, (Use){use.whole, order_below(op, use.order)}, inners);
+			break;
+		default:
+			plan_children(op, (Use){use.whole, NIL}, inners);
+			break;
+	}
+}
+
+List *
+pgt_inner_plan(PgtOp *root)
+{
+	PgtOp *agg = list_length(root->children) == 1 ? pgt_op_child(root, 1) : NULL;
+	List *inners = NIL;
+	PgtStates *states;
+
+	if (agg == NULL || agg->kind != PGT_OP_AGG)
+		plan_node(root, (Use){false, NIL}, &inners);
+	else if (root->quals != NIL)
+		plan_node(agg, (Use){true, NIL}, &inners); /* groups that HAVING hides */
+	else
+	{
+		/* the ST itself keeps the groups */
+		states = pgt_states_plan(agg);
+		plan_children(agg, (Use){states == NULL || any_extremum(states), NIL}, &inners);
+	}
+	return inners;
+}
+
+/* --- tables --- */
+
+/* An index on what a LIMIT sorts by; NULL where none can serve. */
+static char *
+order_index(const PgtInner *inner)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, inner->order)
+	{
+		PgtSortKey *key = lfirst(lc);
+		const PgtCol *col = &inner->store->cols[key->col - 1];
+		TypeCacheEntry *type = lookup_type_cache(col->type, TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
+
+		if (!is_short(col) || (key->sortop != type->lt_opr && key->sortop != type->gt_opr) || foreach_current_index(lc) == 16)
+			break;
+		appendStringInfo(&s, "%s%s%s NULLS %s", s.len > 0 ? ", " : "", inner->store->names[key->col - 1],
+						 key->sortop == type->gt_opr ? " DESC" : "", key->nulls_first ? "FIRST" : "LAST");
+	}
+	return s.len == 0 ? NULL : psprintf("CREATE INDEX ON %%s (%s)", s.data);
+}
+
+void
+pgt_inner_describe(PgtView *view, List *inners)
+{
+	ListCell *lc;
+
+	view->ninners = list_length(inners);
+	view->inners = palloc0(sizeof(PgtInnerTable) * Max(1, view->ninners));
+	view->inner_stores = inners;
+	foreach (lc, inners)
+	{
+		PgtInner *inner = lfirst(lc);
+		PgtInnerTable *table = &view->inners[foreach_current_index(lc)];
+		PgtStore *store = inner->store;
+		char *order = order_index(inner);
+
+		table->ncolumns = store->ncols;
+		table->columns = palloc0(sizeof(PgtViewColumn) * Max(1, store->ncols));
+		for (int i = 0; i < store->ncols; i++)
+			table->columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
+												i >= store->nvisible};
+		table->indexes = pgt_store_indexes(store);
+		if (order != NULL)
+			table->indexes = lappend(table->indexes, order);
+	}
+}
+
+void
+pgt_inner_bind(List *inners, const PgtTarget *target)
+{
+	ListCell *lc;
+
+	foreach (lc, inners)
+	{
+		PgtInner *inner = lfirst(lc);
+
+		inner->table = target->inner == NULL ? NULL : psprintf("%s%d", target->inner, inner->number);
+		inner->delta = NULL;
+	}
+}
+
+void
+pgt_inner_unbind(List *inners)
+{
+	pgt_inner_bind(inners, &(PgtTarget){0});
+}
+
+bool
+pgt_inner_bound(const PgtOp *op)
+{
+	return op->inner != NULL && op->inner->table != NULL;
+}
+
+char *
+pgt_inner_rows(const PgtInner *inner)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < inner->store->nvisible; i++)
+		appendStringInfo(&s, "%si.%s AS c%d", i > 0 ? ", " : "", inner->store->names[i], i + 1);
+	return psprintf("SELECT %s FROM %s i", s.data, inner->table);
+}
+
+/* --- programs --- */
+
+static PgtTarget
+target_of(const PgtInner *inner)
+{
+	return (PgtTarget){.st = inner->table};
+}
+
+static void
+maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
+{
+	PgtTarget target = target_of(inner);
+	char *changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
+
+	inner->delta = pgt_enr(cxt, "i", pgt_change_delta(inner->store, changes));
+	cxt->steps = list_concat(cxt->steps, pgt_apply_inner(inner->store, &target, changes));
+}
+
+void
+pgt_inner_maintain(PgtDeltaCtx *cxt, PgtOp *op)
+{
+	ListCell *lc;
+
+	foreach (lc, op->children)
+		pgt_inner_maintain(cxt, lfirst(lc));
+	if (pgt_inner_bound(op) && op->inner->delta == NULL && pgt_op_changed(op, cxt->changed))
+		maintain_one(cxt, op->inner);
+}
+
+List *
+pgt_inner_load(List *inners)
+{
+	List *steps = NIL;
+	ListCell *lc;
+
+	foreach (lc, inners)
+	{
+		PgtInner *inner = lfirst(lc);
+		PgtStore *store = inner->store;
+
+		if (inner->table != NULL)
+			steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_NONE, NULL,
+											psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", inner->table,
+													 pgt_store_columns(store, store->ncols), pgt_columns("q", store->ncols, 0),
+													 pgt_store_load(store))));
+	}
+	return steps;
+}
+
+List *
+pgt_inner_diff(List *inners)
+{
+	List *steps = NIL;
+	ListCell *lc;
+
+	foreach (lc, inners)
+	{
+		PgtInner *inner = lfirst(lc);
+		PgtTarget target = target_of(inner);
+		char *name = psprintf("__pgt_inner%d", inner->number);
+
+		if (inner->table == NULL)
+			continue;
+		steps = lappend(steps, pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, name,
+										pgt_change_set(inner->store, psprintf("(%s)", pgt_store_load(inner->store)),
+													   pgt_old_rows(inner->store, &target, NULL))));
+		steps = list_concat(steps, pgt_apply_inner(inner->store, &target, name));
+	}
+	return steps;
+}
