@@ -473,6 +473,9 @@ pgt_col_image_safe(const PgtCol *col)
 	/* a declared scale is every value's display scale */
 	if (col->type == NUMERICOID && col->typmod >= (int32) VARHDRSZ)
 		return true;
+	/* and blanks that do not count are there in every value of a declared length */
+	if (col->type == BPCHAROID && col->typmod >= (int32) VARHDRSZ && OidIsValid(col->collation) && get_collation_isdeterministic(col->collation))
+		return true;
 	if (!OidIsValid(tc->btree_opf))
 		return false;
 	proc = get_opfamily_proc(tc->btree_opf, tc->btree_opintype, tc->btree_opintype, BTEQUALIMAGE_PROC);
