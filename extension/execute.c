@@ -14,6 +14,7 @@
 #include "executor/executor.h"
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -174,14 +175,20 @@ run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 		ex->deleted += SPI_processed;
 }
 
+/* What an index probe of a delta program costs at most, in pages read in order. */
+#define DELTA_RANDOM_PAGE_COST 1.1
+
 /* Planner settings of one step, for planning and running it. */
 static int
-step_settings(PgtStep *step, int64 largest)
+step_settings(PgtExecution *ex, PgtStep *step, int64 largest)
 {
 	int nest = NewGUCNestLevel();
 
 	/* JIT costs more than it gives at the sizes refreshes have, and its trigger is the estimate we cannot give well. */
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* a delta looks at pages that were just written, or that the refresh before looked at: they are in memory */
+	if (ex->deltas != NULL && random_page_cost > DELTA_RANDOM_PAGE_COST)
+		(void) set_config_option("random_page_cost", psprintf("%g", DELTA_RANDOM_PAGE_COST), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (step->seqscan_off)
 		(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (step->nestloop_off && largest > PGT_SMALL_DELTA)
@@ -194,7 +201,7 @@ static bool
 run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 {
 	PgtStep *step = list_nth(ex->prepared->program->steps, i);
-	int nest = step_settings(step, *largest);
+	int nest = step_settings(ex, step, *largest);
 	bool go_on = true;
 	SPIPlanPtr plan;
 

@@ -55,8 +55,8 @@ typedef struct PgtOp
 	List *aggs;  /* of Aggref */
 	/* APPLY */
 	Query *query;
-	List *touches;        /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
-	struct PgtPart *part; /* PART */
+	List *touches;          /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
+	struct PgtPart *part;   /* PART */
 	struct PgtInner *inner; /* its rows are kept in a table of their own: see inner.h; NULL: they are not */
 } PgtOp;
 

@@ -148,6 +148,8 @@ add_view(const PgtStreamTable *st)
 	entry->stale = false;
 	entry->target.st = name;
 	entry->target.inner = inner;
+	if (inner == NULL)
+		view->ninners = 0;
 	entry->target.relid = st->relid;
 	dlist_push_head(&lru_list, &entry->lru);
 	nviews++;
@@ -157,7 +159,7 @@ add_view(const PgtStreamTable *st)
 static bool
 is_current(const CachedView *entry, const PgtStreamTable *st)
 {
-	return !entry->stale && entry->version == st->definition_version && entry->xmin == st->definition_xmin &&
+	return !entry->stale && (entry->target.inner == NULL) == (pgt_storage_inner_prefix(st->id) == NULL) && entry->version == st->definition_version && entry->xmin == st->definition_xmin &&
 		   entry->names_epoch == st->names_epoch && entry->target.relid == st->relid;
 }
 

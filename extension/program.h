@@ -27,9 +27,9 @@ typedef enum PgtStepKind
 {
 	PGT_STEP_ENR,  /* SELECT; the result becomes the ENR `name` with its true row count */
 	PGT_STEP_OUT,  /* SELECT w int4, then the ST's visible columns: the ST's own delta, run only when other STs read this one, and
-				   * always before the first PGT_STEP_DML */
+				   * always before the first PGT_STEP_DML on the ST */
 	PGT_STEP_TIME, /* SELECT of one timestamptz or NULL, for the engine: when time alone changes the ST */
-	PGT_STEP_DML   /* INSERT, UPDATE, DELETE or MERGE on the ST; rows are counted by `counts` */
+	PGT_STEP_DML   /* INSERT, UPDATE, DELETE or MERGE on the ST, or (uncounted) on an inner table, which later steps read; rows are counted by `counts` */
 } PgtStepKind;
 
 typedef enum PgtStepCount

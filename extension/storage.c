@@ -449,14 +449,16 @@ pgt_storage_remake_buffer(int64 pgt_id, Oid st_relid)
 char *
 pgt_storage_inner_prefix(int64 pgt_id)
 {
-	return psprintf(INNER_SCHEMA ".st_" INT64_FORMAT "_", pgt_id);
+	return OidIsValid(get_namespace_oid(INNER_SCHEMA, true)) ? psprintf(INNER_SCHEMA ".st_" INT64_FORMAT "_", pgt_id) : NULL;
 }
 
 /* InvalidOid when there is none. */
 static Oid
 inner_table(int64 pgt_id, int number)
 {
-	return get_relname_relid(psprintf("st_" INT64_FORMAT "_%d", pgt_id, number), get_namespace_oid(INNER_SCHEMA, false));
+	Oid nsp = get_namespace_oid(INNER_SCHEMA, true);
+
+	return OidIsValid(nsp) ? get_relname_relid(psprintf("st_" INT64_FORMAT "_%d", pgt_id, number), nsp) : InvalidOid;
 }
 
 static bool

@@ -20,6 +20,8 @@ GRANT USAGE ON SCHEMA pgtrickle TO PUBLIC;
 REVOKE ALL ON SCHEMA pgtrickle_changes FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgtrickle_changes TO pgtrickle_consumer;
 
+-- since 0.20.0 {
 -- Inner tables of stream tables (docs/compiler.md): each is granted to the owner of its stream table, and to nobody else.
 CREATE SCHEMA pgtrickle_inner;
 GRANT USAGE ON SCHEMA pgtrickle_inner TO PUBLIC;
+-- }
