@@ -20,7 +20,7 @@ for setting in on off; do
 	buffer=pgtrickle_changes.changes_$(q "SELECT '$t'::regclass::oid")
 	if [ $setting = on ]; then want="+ c5 c12|- c5 c12" bits=2,2; else want="" bits=; fi
 	check_sql "columns marked by an update of two ($setting)" \
-		"SELECT string_agg(op || ' ' || (SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '$t'::regclass AND attnum > 0
+		"SELECT string_agg(op::text || ' ' || (SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '$t'::regclass AND attnum > 0
 		                                  AND (changed_columns & (1::bigint << (attnum - 1))) <> 0), '|' ORDER BY op) FROM $buffer WHERE changed_columns IS NOT NULL" "$want"
 	check_sql "bits set ($setting)" "SELECT string_agg(length(replace(changed_columns::bit(64)::text, '0', ''))::text, ',') FROM $buffer WHERE changed_columns IS NOT NULL" "$bits"
 	check_sql "rows of the insert and the delete, and of the update ($setting)" "SELECT count(*) FILTER (WHERE changed_columns IS NULL) || ' ' || count(*) FROM $buffer" \
