@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/captured.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/sqlbuf.h"
@@ -195,6 +196,8 @@ on_result(void *arg, const PGresult *res, const PgtErr *err)
 		a->in_xact = false;
 		pgt_metric_add(PGT_M_APPLIES, 1);
 	}
+	for (int i = 0; i < a->ncopies; i++)
+		pgt_captured_add(a->copies[i]->relid, (int64_t) a->copies[i]->nrows);
 	pgt_metric_add(PGT_M_APPLY_SECONDS, (double) (pgt_loop_now(a->loop) - a->since) / 1e6);
 	a->busy = false;
 	a->batch = NULL;

@@ -158,8 +158,9 @@ note_due(PgtPolicy *p, int v)
 	when = due > st->retry_at ? due : st->retry_at;
 	if (when > p->now)
 		return when;
+	/* readers wait for it meanwhile */
 	p->flags[v] |= PGT_ST_WANTED;
-	return PGT_NEVER;
+	return st->widened_until > p->now ? st->widened_until : PGT_NEVER;
 }
 
 static bool
@@ -283,6 +284,20 @@ waits_for_upstream(const JobBuilder *b, int node)
 	return false;
 }
 
+/* Is an ST running that v must not run beside? */
+static bool
+waits_for_partner(const PgtPolicy *p, int v)
+{
+	for (int i = 0; i < p->npairs; i++)
+	{
+		const PgtPair *pair = &p->pairs[i];
+
+		if ((pair->a == v && p->sts[pair->b].running) || (pair->b == v && p->sts[pair->a].running))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Longest waiting first: when the unit became wanted, or PGT_NEVER when it is not, or cannot start.  `flag`: what one of its
  * members must be (wanted, or merely due when the job changes what it reads).
@@ -312,7 +327,7 @@ unit_since(const JobBuilder *b, int unit, uint8_t flag, bool background)
 			return PGT_NEVER;
 		if (p->flags[v] & PGT_ST_HELD)
 			continue;
-		if (st->retry_at > p->now || waits_for_upstream(b, v))
+		if (st->retry_at > p->now || st->widened_until > p->now || waits_for_partner(p, v) || waits_for_upstream(b, v))
 			return PGT_NEVER;
 		large = large || is_background(st);
 	}
@@ -421,6 +436,46 @@ pick_unit(const JobBuilder *b, bool background, int *nready)
 	return best;
 }
 
+int64_t
+pgt_policy_widening(const PgtPolicySt *st, int64_t fallback_us, int64_t most)
+{
+	int64_t interval = 0;
+
+	if (st->schedule.kind == PGT_SCHEDULE_DURATION)
+		interval = st->schedule.period_ms * 1000 * (st->factor > 0 ? st->factor : 1);
+	else if (is_calculated(st))
+		interval = fallback_us;
+	else if (st->schedule.kind == PGT_SCHEDULE_CONTINUOUS)
+		interval = st->cost_ms > 0 ? (int64_t) (st->cost_ms * 1000) : 0; /* it follows itself */
+	return interval / 5 < most ? interval / 5 : most;
+}
+
+/* Puts the unit off because others run; true if it was.  Once per refresh: nobody waits longer than a fifth of the interval. */
+static bool
+widen(PgtPolicy *p, int unit)
+{
+	int64_t by = p->widen_max;
+
+	if (!p->contended || p->nrunning == 0)
+		return false;
+	FOR_EACH(e, p->dag->members, unit)
+	{
+		const PgtPolicySt *st = &p->sts[p->dag->members.items[e]];
+		int64_t own = pgt_policy_widening(st, p->fallback_us, p->widen_max);
+
+		if (st->widened_until > 0 || !st->populated)
+			return false;
+		by = own < by ? own : by;
+	}
+	if (by <= 0)
+		return false;
+	FOR_EACH(e, p->dag->members, unit)
+	p->sts[p->dag->members.items[e]].widened_until = p->now + by;
+	if (p->now + by < p->widen_wake)
+		p->widen_wake = p->now + by;
+	return true;
+}
+
 /* Takes the members off their flags, upstream first. */
 static void
 list_job(const JobBuilder *b, int *nodes)
@@ -444,8 +499,12 @@ pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes)
 {
 	JobBuilder b = {.p = p, .max = MAX_MEMBERS};
 	int nready;
-	int unit = pick_unit(&b, background, &nready);
+	int unit;
 
+	p->widen_wake = PGT_NEVER;
+	do
+		unit = pick_unit(&b, background, &nready);
+	while (unit >= 0 && !background && widen(p, unit));
 	if (unit < 0)
 		return 0;
 	add_unit(&b, unit);
@@ -470,6 +529,7 @@ pgt_policy_started(PgtPolicy *p, int node)
 	st->last_start = p->now;
 	st->due = is_calculated(st) ? p->now + p->fallback_us : pgt_schedule_next(&st->schedule, p->now, st->factor);
 	st->pending_since = 0;
+	st->widened_until = 0;
 	/* cleared before S1 is taken: whatever an upstream commits from now on sets it again */
 	st->upstream_changed = false;
 	st->leftover = false;
@@ -541,6 +601,7 @@ pgt_policy_clock_jumped(PgtPolicy *p, int64_t by)
 		st->last_start += by;
 		st->retry_at = st->retry_at > 0 ? st->retry_at + by : 0;
 		st->pending_since = st->pending_since > 0 ? st->pending_since + by : 0;
+		st->widened_until = st->widened_until > 0 ? st->widened_until + by : 0;
 		if (st->schedule.kind == PGT_SCHEDULE_CRON)
 			st->due = pgt_schedule_next(&st->schedule, p->now, st->factor > 0 ? st->factor : 1);
 		else

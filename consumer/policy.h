@@ -42,6 +42,7 @@ typedef struct PgtPolicySt
 	int64_t last_start;
 	int64_t due;
 	int64_t retry_at;      /* backing off until then */
+	int64_t widened_until; /* contention: not dispatched before; 0 = not widened since its last start */
 	int64_t pending_since; /* continuous: when it was first seen pending; 0 = it is not */
 	double cost_ms;        /* of the last refresh; < 0: unknown */
 } PgtPolicySt;
@@ -54,6 +55,12 @@ enum
 	PGT_ST_WANTED = 8
 };
 
+typedef struct PgtPair
+{
+	int a;
+	int b;
+} PgtPair;
+
 typedef struct PgtPolicy
 {
 	const PgtDag *dag;
@@ -63,6 +70,13 @@ typedef struct PgtPolicy
 	int64_t now;
 	int64_t fallback_us; /* period of `calculated` without readers */
 	int64_t coalesce_us; /* continuous: wait so long for more of the same burst */
+	/* what pg_trickle has learned about itself; nothing of it is needed (selfmon.h) */
+	bool contended;       /* refreshes overlap too much: see pgt_policy_next_job */
+	int nrunning;         /* jobs under way */
+	int64_t widen_max;    /* longest widening */
+	int64_t widen_wake;   /* set by pgt_policy_next_job when it widened something: tick again then */
+	const PgtPair *pairs; /* nodes that do not run at the same time */
+	int npairs;
 } PgtPolicy;
 
 /* Sets flags; returns when to look again if nothing happens until then, PGT_NEVER if there is no such time. */
@@ -71,6 +85,7 @@ extern int64_t pgt_policy_tick(PgtPolicy *p);
 /*
  * The next job: nodes in the order to refresh them in, or 0.  `idle` workers are free: when more units wait, quick ones share a job.
  * `background`: a large first load, which is alone in its job, or only such ones otherwise.  The caller starts the job, then asks again.
+ * Contended: what would start while something runs is put off once, by a fifth of its interval (pgt_policy_widening), so that phases drift apart.
  */
 extern int pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes);
 
@@ -96,6 +111,9 @@ extern int64_t pgt_policy_first_due(const PgtPolicySt *st, int64_t last_refresh,
 
 /* The wall clock was set: durations go on as they were, cron is asked again. */
 extern void pgt_policy_clock_jumped(PgtPolicy *p, int64_t by);
+
+/* By how much contention widens the interval of this ST: 20 % of it, at most `most`; nothing for cron. */
+extern int64_t pgt_policy_widening(const PgtPolicySt *st, int64_t fallback_us, int64_t most);
 
 /* Delay before attempt n + 1 after n failures: base * 2^(n-1), at most cap, ± 25 % by `random`. */
 extern int64_t pgt_backoff(int failures, int64_t base, int64_t cap, uint32_t random);

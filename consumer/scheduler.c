@@ -22,7 +22,9 @@
 #include "consumer/metrics.h"
 #include "consumer/plan.h"
 #include "consumer/policy.h"
+#include "consumer/selfmon.h"
 #include "consumer/sqlbuf.h"
+#include "consumer/upkeep.h"
 #include "consumer/workers.h"
 
 #define PART "sched"
@@ -35,9 +37,6 @@
 #define BUSY_MAX_US INT64_C(5000000)
 #define RECONNECT_FIRST_US INT64_C(200000)
 #define CLOCK_JUMP_US INT64_C(1000000)
-#define PURGE_EVERY_US INT64_C(3600000000)
-#define PURGE_PAUSE_US INT64_C(1000000) /* between batches */
-#define REMIND_EVERY_US INT64_C(3600000000)
 #define POLL_SHARE 50 /* reading the plan takes at most 1/50 of the time */
 
 typedef struct Scheduler
@@ -59,8 +58,11 @@ typedef struct Scheduler
 	bool plan_again;   /* something changed since it was sent */
 	bool plan_failed;  /* logged */
 	int64_t *finished; /* per node: loop time its last job ended */
-	int64_t purge_at;  /* loop time of the next batch of expired history */
-	int64_t remind_at; /* loop time of the next alerts about what waits for people */
+	PgtUpkeep upkeep;
+	PgtSelfmon *selfmon;
+	PgtSelfmonPair *apart; /* pairs that selfmon wants refreshed one after the other, */
+	int napart;
+	PgtPair *pairs; /* and those of them that the plan knows, as nodes */
 	bool attached;
 	uint64_t probe; /* position that must be applied before jobs start again; UINT64_MAX: not known yet */
 	bool draining;
@@ -125,7 +127,10 @@ fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 	m->id = s->plan->sts[v].id;
 	m->name = strdup(s->plan->sts[v].name);
 	m->group = s->plan->sts[v].refresh_group;
-	m->due = s->policy.sts[v].due > 0 ? s->policy.sts[v].due : s->policy.now;
+	/* with something to do: a schedule that came around on an idle ST means nothing */
+	m->due = s->policy.sts[v].due > s->policy.sts[v].pending_since ? s->policy.sts[v].due : s->policy.sts[v].pending_since;
+	if (m->due <= 0 || m->due > s->policy.now)
+		m->due = s->policy.now;
 	m->reads = must_alloc((size_t) (dag->upstreams.start[v + 1] - dag->upstreams.start[v]), sizeof(int));
 	for (int e = dag->upstreams.start[v]; e < dag->upstreams.start[v + 1]; e++)
 	{
@@ -165,13 +170,23 @@ free_slots(const Scheduler *s)
 	return idle < allowed ? idle : allowed;
 }
 
+/* `wake`: when to tick again, brought forward to when what was put off here may start. */
 static void
-start_jobs(Scheduler *s)
+start_jobs(Scheduler *s, int64_t *wake)
 {
 	int n;
 
-	while (free_slots(s) > 0 && (n = pgt_policy_next_job(&s->policy, free_slots(s), false, s->scratch)) > 0)
-		start_job(s, s->scratch, n, false);
+	s->policy.widen_wake = PGT_NEVER;
+
+	do
+	{
+		s->policy.nrunning = pgt_pool_running(s->pool);
+		n = free_slots(s) > 0 ? pgt_policy_next_job(&s->policy, free_slots(s), false, s->scratch) : 0;
+		if (s->policy.widen_wake < *wake)
+			*wake = s->policy.widen_wake;
+		if (n > 0)
+			start_job(s, s->scratch, n, false);
+	} while (n > 0);
 	if (pgt_pool_background_idle(s->pool) && (n = pgt_policy_next_job(&s->policy, 1, true, s->scratch)) > 0)
 		start_job(s, s->scratch, n, true);
 }
@@ -194,7 +209,7 @@ on_tick(void *arg)
 	set_now(s);
 	wake = pgt_policy_tick(&s->policy);
 	if (stream_keeps_up(s))
-		start_jobs(s);
+		start_jobs(s, &wake);
 	else if (s->attached && wake > s->policy.now + LAG_RECHECK_US)
 		wake = s->policy.now + LAG_RECHECK_US;
 	if (wake != PGT_NEVER)
@@ -218,6 +233,8 @@ member_done(Scheduler *s, const PgtJob *job, const PgtMember *m, int v, const bo
 	s->status.busy_seconds += m->cost_ms / 1000.0;
 	s->busy[v] = 0;
 	pgt_policy_succeeded(&s->policy, v, &r, in_job);
+	if (strcmp(m->action, "NO_DATA") != 0)
+		pgt_selfmon_on_refreshed(s->selfmon, m->id);
 	pgt_log(PGT_LOG_DEBUG, PART, "%s: %s, %lld rows, %.1f ms, barrier %.1f ms%s", m->name, m->action, (long long) m->rows_changed,
 			m->cost_ms, (double) job->barrier_us / 1000.0, m->leftover ? ", more is waiting" : "");
 }
@@ -474,6 +491,9 @@ free_plan(Scheduler *s)
 	free(s->scratch);
 	free(s->finished);
 	free(s->table_lsn);
+	free(s->pairs);
+	s->policy.pairs = s->pairs = NULL;
+	s->policy.npairs = 0;
 	s->plan = NULL;
 }
 
@@ -515,6 +535,42 @@ carry_over(Scheduler *s, const PgtPlan *plan, int v, NodeArrays *a)
 		take_new_st(s, st, &a->sts[v]);
 }
 
+/* The pairs that are to be refreshed one after the other, as nodes of the present plan. */
+static void
+find_pairs(Scheduler *s)
+{
+	free(s->pairs);
+	s->policy.pairs = s->pairs = must_alloc((size_t) s->napart, sizeof(PgtPair));
+	s->policy.npairs = 0;
+	for (int i = 0; i < s->napart && s->plan != NULL; i++)
+	{
+		PgtPair pair = {.a = pgt_plan_find(s->plan, s->apart[i].a), .b = pgt_plan_find(s->plan, s->apart[i].b)};
+
+		if (pair.a >= 0 && pair.b >= 0)
+			s->pairs[s->policy.npairs++] = pair;
+	}
+}
+
+static void
+on_pairs(void *arg, const PgtSelfmonPair *pairs, int n)
+{
+	Scheduler *s = arg;
+
+	free(s->apart);
+	s->apart = must_alloc((size_t) n, sizeof(PgtSelfmonPair));
+	memcpy(s->apart, pairs, sizeof(PgtSelfmonPair) * (size_t) n);
+	s->napart = n;
+	find_pairs(s);
+	tick_soon(s);
+}
+
+static void
+on_contention(void *arg, bool contended)
+{
+	((Scheduler *) arg)->policy.contended = contended;
+	tick_soon(arg);
+}
+
 static void
 take_plan(Scheduler *s, PgtPlan *plan)
 {
@@ -537,33 +593,9 @@ take_plan(Scheduler *s, PgtPlan *plan)
 		a.table_lsn[t] = old >= 0 ? s->table_lsn[old] : 0;
 	}
 	install(s, plan, dag, &a);
+	find_pairs(s);
+	s->policy.widen_max = plan->poll_us;
 	pgt_pool_set_barrier_timeout(s->pool, plan->barrier_timeout_us);
-}
-
-static void
-on_purged(void *arg, const PGresult *res, const PgtErr *err)
-{
-	Scheduler *s = arg;
-
-	if (err != NULL)
-		pgt_log_err(PGT_LOG_WARNING, PART, "expired history", err);
-	else if (PQgetvalue(res, 0, 1)[0] == 't')
-		s->purge_at = pgt_loop_now(s->env.loop) + PURGE_PAUSE_US;
-}
-
-/* Expired history goes in batches, each a transaction of its own; without any, nothing is written. */
-static void
-purge_history(Scheduler *s)
-{
-	if (pgt_loop_now(s->env.loop) < s->purge_at)
-		return;
-	s->purge_at = pgt_loop_now(s->env.loop) + PURGE_EVERY_US;
-	pgt_conn_query(s->conn, "SELECT n, n >= current_setting('pg_trickle.history_purge_batch_size')::bigint FROM pgtrickle._history_purge() n",
-				   on_purged, s);
-	if (pgt_loop_now(s->env.loop) < s->remind_at)
-		return;
-	s->remind_at = pgt_loop_now(s->env.loop) + REMIND_EVERY_US;
-	pgt_conn_query(s->conn, "SELECT pgtrickle._consumer_remind()", NULL, NULL);
 }
 
 static void
@@ -600,7 +632,10 @@ on_plan(void *arg, const PGresult *res, const PgtErr *err)
 	s->plan_failed = plan == NULL;
 	s->plan_sent = 0;
 	if (plan != NULL && !s->draining)
-		purge_history(s);
+	{
+		pgt_upkeep_on_plan(&s->upkeep, s->conn);
+		pgt_selfmon_on_plan(s->selfmon, plan);
+	}
 	poll_again(s, took);
 	tick_soon(s);
 }
@@ -612,6 +647,7 @@ on_conn_closed(void *arg, const PgtErr *err)
 
 	pgt_conn_close(s->conn);
 	s->conn = NULL;
+	pgt_upkeep_disconnected(&s->upkeep);
 	s->plan_sent = 0;
 	if (s->probe == UINT64_MAX)
 		s->probe = 0;
@@ -680,17 +716,19 @@ bool
 pgt_workers_start(const PgtEnv *env, PgtErr *err)
 {
 	static const PgtPoolEvents events = {.job_done = on_job_done, .worker_ready = on_worker_ready};
+	static const PgtSelfmonEvents selfmon_events = {.on_contention = on_contention, .on_pairs = on_pairs};
 	Scheduler *s = must_alloc(1, sizeof(Scheduler));
 
 	sched = s;
 	s->env = *env;
 	s->policy.coalesce_us = COALESCE_US;
 	s->wall_offset = wall_us() - pgt_loop_now(env->loop);
-	s->remind_at = pgt_loop_now(env->loop) + REMIND_EVERY_US;
 	srand((unsigned) wall_us()); /* jitter only */
 	pgt_timer_init(&s->tick, on_tick, s);
 	pgt_timer_init(&s->poll, on_poll, s);
+	pgt_upkeep_init(&s->upkeep, env->loop);
 	s->pool = pgt_pool_create(env->loop, env->options, &events, s);
+	s->selfmon = pgt_selfmon_create(env->loop, env->options, &selfmon_events, s);
 	pgt_metrics_add_renderer(render_metrics, s);
 	return true;
 }
@@ -782,6 +820,7 @@ pgt_workers_drain(void (*done)(void *arg), void *arg)
 	s->draining = true;
 	pgt_timer_cancel(s->env.loop, &s->tick);
 	pgt_timer_cancel(s->env.loop, &s->poll);
+	pgt_upkeep_stop(&s->upkeep);
 	if (pgt_pool_running(s->pool) == 0)
 	{
 		done(arg);
@@ -800,7 +839,10 @@ pgt_workers_stop(void)
 		return;
 	pgt_timer_cancel(s->env.loop, &s->tick);
 	pgt_timer_cancel(s->env.loop, &s->poll);
+	pgt_upkeep_stop(&s->upkeep);
 	pgt_pool_free(s->pool);
+	pgt_selfmon_free(s->selfmon);
+	free(s->apart);
 	pgt_conn_close(s->conn);
 	free_plan(s);
 	free(s);

@@ -39,6 +39,8 @@ int pgt_guc_slot_lag_critical_threshold_mb;
 int pgt_guc_buffer_alert_threshold;
 int pgt_guc_spill_threshold_blocks;
 int pgt_guc_fuse_default_ceiling;
+int pgt_guc_self_monitoring_auto_apply;
+bool pgt_guc_self_monitoring_widen_dispatch;
 
 static const struct config_enum_entry strategy_options[] = {
 	{"auto", PGT_STRATEGY_AUTO, false},
@@ -50,6 +52,12 @@ static const struct config_enum_entry volatile_options[] = {
 	{"reject", PGT_VOLATILE_REJECT, false},
 	{"warn", PGT_VOLATILE_WARN, false},
 	{"allow", PGT_VOLATILE_ALLOW, false},
+	{NULL, 0, false}};
+
+static const struct config_enum_entry auto_apply_options[] = {
+	{"off", PGT_AUTO_APPLY_OFF, false},
+	{"threshold_only", PGT_AUTO_APPLY_THRESHOLD_ONLY, false},
+	{"full", PGT_AUTO_APPLY_FULL, false},
 	{NULL, 0, false}};
 
 typedef enum SettingKind
@@ -160,6 +168,14 @@ static const Setting settings[] = {
 	NUMBER(fuse_default_ceiling, 0, 0, INT_MAX, 0,
 		   "Changed rows above which the fuse of a stream table blows that has one without a ceiling of its own.",
 		   "0 means no ceiling: such a fuse never blows."),
+	CHOICE(self_monitoring_auto_apply, PGT_AUTO_APPLY_OFF, auto_apply_options,
+		   "What the consumer may change by itself on the advice of self-monitoring.",
+		   "threshold_only follows the advice of df_threshold_advice; full also lowers the tier of stream tables that cannot keep their "
+		   "schedule and separates pairs that slow each other down. The consumer reads it in its own session: set it with ALTER SYSTEM "
+		   "and reload, or ALTER DATABASE; a session's SET has no effect."),
+	FLAG(self_monitoring_widen_dispatch, true,
+		 "Lets the consumer put off refreshes that would overlap while df_scheduling_interference reports contention.",
+		 "By a fifth of the stream table's interval, at most max_poll_interval_ms, once per refresh."),
 };
 
 static void

@@ -22,6 +22,14 @@ typedef enum PgtVolatilePolicy
 	PGT_VOLATILE_ALLOW
 } PgtVolatilePolicy;
 
+/* The extension only defines it; the consumer reads it. */
+typedef enum PgtAutoApply
+{
+	PGT_AUTO_APPLY_OFF,
+	PGT_AUTO_APPLY_THRESHOLD_ONLY,
+	PGT_AUTO_APPLY_FULL
+} PgtAutoApply;
+
 /* scheduling */
 extern bool pgt_guc_enabled;
 extern double pgt_guc_min_schedule_seconds;
@@ -54,7 +62,9 @@ extern int pgt_guc_slot_lag_warning_threshold_mb;
 extern int pgt_guc_slot_lag_critical_threshold_mb;
 extern int pgt_guc_buffer_alert_threshold;
 extern int pgt_guc_spill_threshold_blocks;
-extern int pgt_guc_fuse_default_ceiling; /* rows; 0 = none */
+extern int pgt_guc_fuse_default_ceiling;       /* rows; 0 = none */
+extern int pgt_guc_self_monitoring_auto_apply; /* PgtAutoApply */
+extern bool pgt_guc_self_monitoring_widen_dispatch;
 
 /* Defines all of them and reserves the prefix; from _PG_init. */
 extern void pgt_guc_init(void);

@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "history.h"
+#include "schedule_check.h"
 
 /* Rows of the sources of ST $1, as the server knows them. */
 #define SOURCE_ROWS                                                                              \
@@ -315,6 +316,18 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subid, SubTransaction
 	queued_rows = kept;
 }
 
+/* One schedule after the moment the refresh was due; other schedules than durations have no length.  0: nobody had it due. */
+static TimestampTz
+freshness_deadline(const PgtStreamTable *st, TimestampTz due)
+{
+	PgtComplaint why;
+	int64_t millis = 0;
+
+	if (due == 0 || st->schedule == NULL || pgt_schedule_check(st->schedule, &millis, &why) != PGT_SCHEDULE_DURATION)
+		return due;
+	return due + millis * 1000;
+}
+
 void
 pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, const char *initiated_by,
 					  TimestampTz started, TimestampTz due)
@@ -328,7 +341,7 @@ pgt_history_completed(const PgtStreamTable *st, const PgtRefreshResult *result, 
 		RegisterSubXactCallback(at_subtransaction_end, NULL);
 		callbacks_registered = true;
 	}
-	*row = (QueuedRow){.subid = GetCurrentSubTransactionId(), .pgt_id = st->id, .result = *result, .started = started, .ended = GetCurrentTimestamp(), .due = due};
+	*row = (QueuedRow){.subid = GetCurrentSubTransactionId(), .pgt_id = st->id, .result = *result, .started = started, .ended = GetCurrentTimestamp(), .due = freshness_deadline(st, due)};
 	row->result.strategy = pstrdup(result->strategy);
 	row->result.reason = result->reason ? pstrdup(result->reason) : NULL;
 	row->initiated_by = pstrdup(initiated_by);

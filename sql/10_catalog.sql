@@ -184,7 +184,7 @@ CREATE TABLE pgtrickle.pgt_refresh_history (
     error_state         text,
     status              text NOT NULL CHECK (status IN ('COMPLETED', 'FAILED', 'SKIPPED')),
     initiated_by        text CHECK (initiated_by IN ('SCHEDULER', 'MANUAL', 'INITIAL', 'SELF_MONITOR')),
-    freshness_deadline  timestamptz,
+    freshness_deadline  timestamptz,                            -- when it was due, with something to do, plus one schedule
     tick_watermark_lsn  pg_lsn,
     duration_us         bigint GENERATED ALWAYS AS ((extract(epoch FROM end_time - start_time) * 1000000)::bigint) STORED
 );

@@ -206,7 +206,8 @@ BEGIN
     END IF;
     INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action, status, error_message,
                                                error_state, initiated_by, freshness_deadline)
-    SELECT pgt_id, started, started, clock_timestamp(), 'DIFFERENTIAL', 'FAILED', message, sqlstate, 'SCHEDULER', due;
+    SELECT pgt_id, started, started, clock_timestamp(), 'DIFFERENTIAL', 'FAILED', message, sqlstate, 'SCHEDULER',
+           due + make_interval(secs => coalesce((SELECT pgtrickle._schedule_seconds(d.schedule) FROM pgtrickle.pgt_definitions d WHERE d.pgt_id = pgt_id), 0));
     IF new_status = 'SUSPENDED' THEN
         PERFORM pg_notify('pg_trickle_alert', (SELECT json_build_object('event', 'auto_suspended', 'schema', d.pgt_schema,
                     'name', d.pgt_name, 'consecutive_errors', errors, 'error', left(message, 1000))::text
@@ -229,11 +230,14 @@ COMMENT ON FUNCTION pgtrickle._mark_full(bigint[], text) IS 'The next refresh of
 
 CREATE FUNCTION pgtrickle._history_purge() RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    WITH old AS (
+    -- The oldest first, an index range; and it waits for nobody: what another purge has locked is that one's.
+    WITH keep AS (
+        SELECT coalesce(current_setting('pg_trickle.history_retention_days', true), '90')::int AS days,
+               coalesce(current_setting('pg_trickle.history_purge_batch_size', true), '500')::bigint AS batch),
+    old AS MATERIALIZED (
         SELECT h.refresh_id FROM pgtrickle.pgt_refresh_history h
-         WHERE coalesce(current_setting('pg_trickle.history_retention_days', true), '90')::int > 0
-           AND h.start_time < now() - make_interval(days => coalesce(current_setting('pg_trickle.history_retention_days', true), '90')::int)
-         LIMIT coalesce(current_setting('pg_trickle.history_purge_batch_size', true), '500')::int),
+         WHERE h.start_time < (SELECT CASE WHEN days > 0 THEN now() - make_interval(days => days) ELSE '-infinity' END FROM keep)
+         ORDER BY h.start_time LIMIT (SELECT batch FROM keep) FOR UPDATE SKIP LOCKED),
     gone AS (
         DELETE FROM pgtrickle.pgt_refresh_history h USING old WHERE h.refresh_id = old.refresh_id RETURNING 1)
     SELECT count(*) FROM gone

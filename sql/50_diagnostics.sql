@@ -347,7 +347,7 @@ BEGIN ATOMIC
     SELECT h.refresh_id, h.data_timestamp, h.start_time, h.end_time, h.action, h.status, h.rows_inserted, h.rows_deleted,
            (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8, h.error_message
       FROM pgtrickle.pgt_refresh_history h
-     WHERE h.pgt_id = pgtrickle._st_id(name)
+     WHERE h.pgt_id = pgtrickle._st_id(name) AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR'
      ORDER BY h.start_time DESC, h.refresh_id DESC
      LIMIT pgtrickle._row_limit(max_rows);
 END;
@@ -363,7 +363,8 @@ BEGIN ATOMIC
            h.action, h.status, h.rows_inserted, h.rows_deleted,
            (extract(epoch FROM h.end_time - h.start_time) * 1000)::float8, h.error_message
       -- The last to end, by primary key: numbers are given when a refresh ends.
-      FROM (SELECT * FROM pgtrickle.pgt_refresh_history ORDER BY refresh_id DESC LIMIT pgtrickle._row_limit(max_rows)) h
+      FROM (SELECT * FROM pgtrickle.pgt_refresh_history WHERE initiated_by IS DISTINCT FROM 'SELF_MONITOR'
+             ORDER BY refresh_id DESC LIMIT pgtrickle._row_limit(max_rows)) h
       LEFT JOIN pgtrickle.pgt_definitions d USING (pgt_id)
      ORDER BY h.start_time DESC, h.refresh_id DESC;
 END;
