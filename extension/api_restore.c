@@ -39,31 +39,24 @@ typedef struct Pending
 	char *name;
 } Pending;
 
+static void *
+read_pending(HeapTuple row, TupleDesc desc)
+{
+	Pending *p = palloc(sizeof(Pending));
+	bool isnull;
+
+	p->id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+	p->schema = SPI_getvalue(row, desc, 2);
+	p->name = SPI_getvalue(row, desc, 3);
+	return p;
+}
+
 static List *
 pending_stream_tables(void)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_exec("SELECT d.pgt_id, d.pgt_schema, d.pgt_name FROM pgtrickle.pgt_definitions d"
-					 " WHERE NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) ORDER BY 1",
-					 0, NULL, NULL, NULL);
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Pending *p = palloc(sizeof(Pending));
-		bool isnull;
-
-		p->id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		p->schema = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
-		p->name = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3);
-		result = lappend(result, p);
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_rows("SELECT d.pgt_id, d.pgt_schema, d.pgt_name FROM pgtrickle.pgt_definitions d"
+							" WHERE $1 = 0 AND NOT EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) ORDER BY 1",
+							INT4OID, Int32GetDatum(0), read_pending);
 }
 
 /* Edges of definitions that somebody has deleted from the catalog. */

@@ -209,6 +209,62 @@ pgt_catalog_find(const char *sql, Oid type, Datum arg)
 	return SPI_processed;
 }
 
+List *
+pgt_catalog_rows(const char *sql, Oid type, Datum arg, PgtReadRow read)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	List *result = NIL;
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	pgt_catalog_find(sql, type, arg);
+	MemoryContextSwitchTo(cxt);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		result = lappend(result, read(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
+	SPI_finish();
+	pgt_catalog_end(scope);
+	return result;
+}
+
+static void *
+read_id(HeapTuple row, TupleDesc desc)
+{
+	int64 *id = palloc(sizeof(int64));
+	bool isnull;
+
+	*id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+	return id;
+}
+
+List *
+pgt_catalog_ids(const char *sql, Oid type, Datum arg)
+{
+	return pgt_catalog_rows(sql, type, arg, read_id);
+}
+
+static void *
+read_oid(HeapTuple row, TupleDesc desc)
+{
+	Oid *oid = palloc(sizeof(Oid));
+	bool isnull;
+
+	*oid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+	return oid;
+}
+
+List *
+pgt_catalog_oids(const char *sql, Oid type, Datum arg)
+{
+	List *rows = pgt_catalog_rows(sql, type, arg, read_oid);
+	List *result = NIL;
+	ListCell *lc;
+
+	foreach (lc, rows)
+		result = lappend_oid(result, *(Oid *) lfirst(lc));
+	list_free_deep(rows);
+	return result;
+}
+
 /* Column `col` of the first result row, copied to `cxt`; NULL for NULL. */
 static char *
 text_column(int col, MemoryContext cxt)
@@ -322,44 +378,17 @@ pgt_st_check_owner(const PgtStreamTable *st)
 List *
 pgt_st_sources(int64 id)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find("SELECT source_relid FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1 ORDER BY 1",
-					 INT8OID, Int64GetDatum(id));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		result = lappend_oid(result, DatumGetObjectId(plain_column(i, 1)));
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_oids("SELECT source_relid FROM pgtrickle.pgt_dependencies WHERE pgt_id = $1 ORDER BY 1",
+							INT8OID, Int64GetDatum(id));
 }
 
 /* Edges without a state row come from a dump (api_restore.c): their OIDs mean nothing here. */
 List *
 pgt_st_readers(Oid relid)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find("SELECT pgt_id FROM pgtrickle.pgt_dependencies JOIN pgtrickle.pgt_state USING (pgt_id)"
-					 " WHERE source_relid = $1 ORDER BY 1",
-					 OIDOID, ObjectIdGetDatum(relid));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		int64 *id = palloc(sizeof(int64));
-
-		*id = DatumGetInt64(plain_column(i, 1));
-		result = lappend(result, id);
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_ids("SELECT pgt_id FROM pgtrickle.pgt_dependencies JOIN pgtrickle.pgt_state USING (pgt_id)"
+						   " WHERE source_relid = $1 ORDER BY 1",
+						   OIDOID, ObjectIdGetDatum(relid));
 }
 
 /* ---------- changes ---------- */

@@ -8,6 +8,8 @@
 #define PGT_CATALOG_H
 
 #include "postgres.h"
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
@@ -91,5 +93,11 @@ extern uint64 pgt_catalog_exec(const char *sql, int nargs, Oid *types, Datum *va
  * isolation level.  `sql` must be a literal: its plan is kept under its address.  Returns SPI_processed.
  */
 extern uint64 pgt_catalog_find(const char *sql, Oid type, Datum arg);
+
+/* All rows of such a SELECT, as a List in the current memory context; with an SPI connection and catalog scope of its own. */
+typedef void *(*PgtReadRow)(HeapTuple row, TupleDesc desc);
+extern List *pgt_catalog_rows(const char *sql, Oid type, Datum arg, PgtReadRow read);
+extern List *pgt_catalog_oids(const char *sql, Oid type, Datum arg); /* of the first column */
+extern List *pgt_catalog_ids(const char *sql, Oid type, Datum arg);  /* of int64 *, of the first column */
 
 #endif /* PGT_CATALOG_H */

@@ -33,29 +33,6 @@
 	" JOIN pg_catalog.pg_class c ON c.oid = v.oid WHERE pg_catalog.strpos(pg_catalog.lower(original_query), pg_catalog.lower(c.relname)) > 0)" \
 	" ORDER BY 1"
 
-static List *
-candidates(Oid view)
-{
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find(CANDIDATES, OIDOID, ObjectIdGetDatum(view));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		int64 *id = palloc(sizeof(int64));
-		bool isnull;
-
-		*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		result = lappend(result, id);
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
-}
-
 /* What the query as typed means today. */
 static char *
 canonical_query(const PgtStreamTable *st)
@@ -124,7 +101,7 @@ pgt_reconcile_view(Oid view)
 {
 	ListCell *lc;
 
-	foreach (lc, candidates(view))
+	foreach (lc, pgt_catalog_ids(CANDIDATES, OIDOID, ObjectIdGetDatum(view)))
 	{
 		PgtStreamTable *st = pgt_st_by_id(*(int64 *) lfirst(lc));
 

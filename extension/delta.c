@@ -23,7 +23,6 @@ pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
 	step->kind = PGT_STEP_ENR;
 	step->name = psprintf("__pgt_%s%d", prefix, ++cxt->next);
 	step->sql = pstrdup(sql);
-	step->nestloop_off = false;
 	cxt->steps = lappend(cxt->steps, step);
 	return step->name;
 }

@@ -180,7 +180,7 @@ run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 
 /* Planner settings of one step, for planning and running it. */
 static int
-step_settings(PgtExecution *ex, PgtStep *step, int64 largest)
+step_settings(PgtExecution *ex, PgtStep *step)
 {
 	int nest = NewGUCNestLevel();
 
@@ -191,17 +191,15 @@ step_settings(PgtExecution *ex, PgtStep *step, int64 largest)
 		(void) set_config_option("random_page_cost", psprintf("%g", DELTA_RANDOM_PAGE_COST), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (step->seqscan_off)
 		(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	if (step->nestloop_off && largest > PGT_SMALL_DELTA)
-		(void) set_config_option("enable_nestloop", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest;
 }
 
 /* Returns false when the program is over because the step's result is empty. */
 static bool
-run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
+run_step(PgtExecution *ex, int i, List **stores)
 {
 	PgtStep *step = list_nth(ex->prepared->program->steps, i);
-	int nest = step_settings(ex, step, *largest);
+	int nest = step_settings(ex, step);
 	bool go_on = true;
 	SPIPlanPtr plan;
 
@@ -221,7 +219,6 @@ run_step(PgtExecution *ex, int i, int64 *largest, List **stores)
 
 		*stores = lappend(*stores, store);
 		register_enr(step->name, store, plan_desc(plan), rows);
-		*largest = Max(*largest, rows);
 		go_on = rows > 0 || !step->skip_if_empty || ex->dry_run;
 	}
 	else if (step->kind == PGT_STEP_OUT)
@@ -238,7 +235,6 @@ bool
 pgt_execute(PgtExecution *ex)
 {
 	List *stores = NIL;
-	int64 largest = 0;
 	bool go_on = true;
 	ListCell *lc;
 	int nsteps = list_length(ex->prepared->program->steps);
@@ -250,10 +246,9 @@ pgt_execute(PgtExecution *ex)
 		if (delta == NULL)
 			continue;
 		register_enr(psprintf("__pgt_src%d", i), delta->store, delta->desc, delta->rows);
-		largest = Max(largest, delta->rows);
 	}
 	for (int i = 0; i < nsteps && go_on; i++)
-		go_on = run_step(ex, i, &largest, &stores);
+		go_on = run_step(ex, i, &stores);
 
 	/* Unregister by closing the SPI connection; the tuplestores are ours to end. */
 	for (int i = 0; i < ex->ndeltas; i++)

@@ -178,35 +178,25 @@ typedef struct Remembered
 	Oid index;
 } Remembered;
 
+static void *
+read_one(HeapTuple row, TupleDesc desc)
+{
+	Remembered *r = palloc(sizeof(Remembered));
+	bool isnull;
+
+	r->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
+	r->identity = DatumGetChar(SPI_getbinval(row, desc, 2, &isnull));
+	r->index = DatumGetObjectId(SPI_getbinval(row, desc, 3, &isnull));
+	return r;
+}
+
 static List *
 read_remembered(Oid root)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity i"
-					 " WHERE root = $1 OR ($1 = 0::oid AND NOT EXISTS (SELECT FROM pgtrickle.pgt_sources s WHERE s.relid = i.root))"
-					 " ORDER BY relid",
-					 OIDOID, ObjectIdGetDatum(root));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		Remembered *r = palloc(sizeof(Remembered));
-		HeapTuple row = SPI_tuptable->vals[i];
-		TupleDesc desc = SPI_tuptable->tupdesc;
-		bool isnull;
-
-		r->relid = DatumGetObjectId(SPI_getbinval(row, desc, 1, &isnull));
-		r->identity = DatumGetChar(SPI_getbinval(row, desc, 2, &isnull));
-		r->index = DatumGetObjectId(SPI_getbinval(row, desc, 3, &isnull));
-		result = lappend(result, r);
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_rows("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity i"
+							" WHERE root = $1 OR ($1 = 0::oid AND NOT EXISTS (SELECT FROM pgtrickle.pgt_sources s WHERE s.relid = i.root))"
+							" ORDER BY relid",
+							OIDOID, ObjectIdGetDatum(root), read_one);
 }
 
 void

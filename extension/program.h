@@ -47,7 +47,6 @@ typedef struct PgtStep
 	char *name; /* PGT_STEP_ENR: valid identifier, begins with __pgt_ */
 	char *sql;
 	bool skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
-	bool nestloop_off;  /* plan this step with enable_nestloop = off when an input ENR is larger than PGT_SMALL_DELTA */
 	bool seqscan_off;   /* plan this step with enable_seqscan = off */
 } PgtStep;
 

@@ -69,7 +69,7 @@ texts(Datum array)
 	return result;
 }
 
-static PgtDependent *
+static void *
 read_dependent(HeapTuple row, TupleDesc desc)
 {
 	PgtDependent *d = palloc0(sizeof(PgtDependent));
@@ -105,18 +105,7 @@ read_dependent(HeapTuple row, TupleDesc desc)
 List *
 pgt_dependents(Oid relid)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find(DEPENDENTS, OIDOID, ObjectIdGetDatum(relid));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		result = lappend(result, read_dependent(SPI_tuptable->vals[i], SPI_tuptable->tupdesc));
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_rows(DEPENDENTS, OIDOID, ObjectIdGetDatum(relid), read_dependent);
 }
 
 void
@@ -565,23 +554,8 @@ dropped_st(PgtStreamTable *st)
 static List *
 sources_with_leaf(Oid relid)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find("SELECT DISTINCT source_relid FROM pgtrickle.pgt_frontiers WHERE $1 = ANY (leaves) AND source_relid <> $1",
-					 OIDOID, ObjectIdGetDatum(relid));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-
-		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_oids("SELECT DISTINCT source_relid FROM pgtrickle.pgt_frontiers WHERE $1 = ANY (leaves) AND source_relid <> $1",
+							OIDOID, ObjectIdGetDatum(relid));
 }
 
 void
@@ -610,30 +584,6 @@ pgt_reconcile_dropped(Oid relid, const char *identity)
 
 /* ---------- names and functions ---------- */
 
-/* ids of the STs that `sql` ($1: text, may be unused) selects. */
-static List *
-select_ids(const char *sql, const char *arg)
-{
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find(sql, TEXTOID, CStringGetTextDatum(arg));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		int64 *id = palloc(sizeof(int64));
-		bool isnull;
-
-		*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		result = lappend(result, id);
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
-}
-
 /*
  * The definitions' own names, then every query whose text has become another.  For a renamed table or column its readers
  * have followed already; schemas, types, functions and operators can be mentioned anywhere.
@@ -654,7 +604,7 @@ pgt_follow_names(void)
 							 " WHERE c.oid = d.pgt_relid AND $1 = 0 AND EXISTS (SELECT FROM pgtrickle.pgt_state s WHERE s.pgt_id = d.pgt_id) AND (d.pgt_schema, d.pgt_name, d.pgt_owner) IS DISTINCT FROM"
 							 " (n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(c.relowner)::text)",
 							 0);
-	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 IS NOT NULL ORDER BY 1", ""))
+	foreach (lc, pgt_catalog_ids("SELECT pgt_id FROM pgtrickle.pgt_query_trees WHERE $1 = 0 ORDER BY 1", INT4OID, Int32GetDatum(0)))
 		follow_names(*(int64 *) lfirst(lc));
 }
 
@@ -663,9 +613,9 @@ pgt_reconcile_function(const char *identity, bool dropped)
 {
 	ListCell *lc;
 
-	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions JOIN pgtrickle.pgt_state USING (pgt_id)"
-							" WHERE functions_used @> ARRAY[$1] ORDER BY 1",
-							identity))
+	foreach (lc, pgt_catalog_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions JOIN pgtrickle.pgt_state USING (pgt_id)"
+								 " WHERE functions_used @> ARRAY[$1] ORDER BY 1",
+								 TEXTOID, CStringGetTextDatum(identity)))
 	{
 		PgtStreamTable *st = pgt_st_by_id(*(int64 *) lfirst(lc));
 		PgtDependent d = {.id = st->id, .label = pstrdup(quote_qualified_identifier(st->schema, st->name))};

@@ -373,22 +373,7 @@ pgt_source_get(Oid relid)
 List *
 pgt_source_list(void)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	List *result = NIL;
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	SPI_connect();
-	pgt_catalog_find("SELECT relid FROM pgtrickle.pgt_sources WHERE $1 = 0 ORDER BY 1", INT4OID, Int32GetDatum(0));
-	MemoryContextSwitchTo(cxt);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool isnull;
-
-		result = lappend_oid(result, DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)));
-	}
-	SPI_finish();
-	pgt_catalog_end(scope);
-	return result;
+	return pgt_catalog_oids("SELECT relid FROM pgtrickle.pgt_sources WHERE $1 = 0 ORDER BY 1", INT4OID, Int32GetDatum(0));
 }
 
 /* ON CONFLICT is impossible on a user_catalog_table; the entry lock makes update-or-insert safe. */
