@@ -594,9 +594,9 @@ pgt_follow_names(void)
 	ListCell *lc;
 
 	pgt_names_changed();
-	foreach (lc, select_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state USING (pgt_id) JOIN pg_catalog.pg_class c ON c.oid = d.pgt_relid"
-							" WHERE $1 IS NOT NULL AND d.pgt_owner <> pg_catalog.pg_get_userbyid(c.relowner) ORDER BY 1",
-							""))
+	foreach (lc, pgt_catalog_ids("SELECT pgt_id FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state USING (pgt_id) JOIN pg_catalog.pg_class c ON c.oid = d.pgt_relid"
+								 " WHERE $1 = 0 AND d.pgt_owner <> pg_catalog.pg_get_userbyid(c.relowner) ORDER BY 1",
+								 INT4OID, Int32GetDatum(0)))
 		pgt_storage_grant_inner(*(int64 *) lfirst(lc), pgt_st_by_id(*(int64 *) lfirst(lc))->relid);
 	(void) pgt_catalog_value("UPDATE pgtrickle.pgt_definitions d SET pgt_schema = n.nspname, pgt_name = c.relname,"
 							 " pgt_owner = pg_catalog.pg_get_userbyid(c.relowner), updated_at = now()"

@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
 """Random search for wrong flips: queries that read the clock, under clocks that the test sets.
 
-As compiler_fuzz.py, and with its harness; besides the tables, each transaction moves the clock, forwards mostly.  The oracle is the query's own
+As compiler_fuzz.py; besides the tables, each transaction moves the clock, forwards mostly.  The oracle is the query's own
 text with every clock function replaced by a literal; it knows nothing of parameters, ranges or crossings.  After each step the
 crossing is checked too: at any clock before it, the unchanged tables must give the same rows.
 
     clock_fuzz.py --dsn DSN [--seed N] [--rounds N] [--seconds S] [--case NAME]
 """
-import argparse
 import random
 import re
 import sys
-import time
 
 import psycopg2
 
+import harness
 from cases import SETUP
-from compiler_fuzz import Difference, Round
+from compiler_fuzz import Round
 from grammar import logged_table
+from harness import Difference
 
 COLUMNS = 'id int, k int, ts timestamptz, tn timestamp, d date, v int'
 TABLES = ['e0', 'e1']
@@ -274,64 +274,25 @@ CASES = {
 }
 
 
-def run_case(conn, name, case):
-    cur = conn.cursor()
-    try:
-        cur.execute(f"SET LOCAL TimeZone = '{case.get('zone', 'UTC')}'")
-        r = ClockRound(cur, case['query'], case['steps'][0][0])
-        if r.full_reason:
-            raise Difference(f'not incremental: {r.full_reason}')
-        r.create()
-        for clock, changes in case['steps']:
-            r.step(clock, changes)
-        print(f'ok {name}')
-        return True
-    except (Difference, psycopg2.Error) as e:
-        print(f'FAIL {name}: {e}')
-        return False
-    finally:
-        conn.rollback()
+def sequence(cur, case):
+    """A named case: a query and steps of (clock, changes)."""
+    cur.execute(f"SET LOCAL TimeZone = '{case.get('zone', 'UTC')}'")
+    r = ClockRound(cur, case['query'], case['steps'][0][0])
+    if r.full_reason:
+        raise Difference(f'not incremental: {r.full_reason}')
+    r.create()
+    for clock, changes in case['steps']:
+        r.step(clock, changes)
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('--dsn', required=True)
-    p.add_argument('--seed', type=int, default=1)
-    p.add_argument('--rounds', type=int, default=100)
-    p.add_argument('--seconds', type=float, default=1e9)
-    p.add_argument('--stop', type=int, default=3)
-    p.add_argument('--case')
-    args = p.parse_args()
-    conn = psycopg2.connect(args.dsn)
-    cur = conn.cursor()
-    cur.execute('SET client_min_messages = warning; DROP EXTENSION IF EXISTS pg_trickle CASCADE; CREATE EXTENSION pg_trickle; DROP SCHEMA IF EXISTS f CASCADE')
-    cur.execute("SET statement_timeout = '60s'; SET jit = off; CREATE SCHEMA f; DROP SCHEMA IF EXISTS e CASCADE")
-    for sql in SETUP:
-        cur.execute(sql)
-    for t in TABLES:
-        for sql in logged_table(t, COLUMNS):
-            cur.execute(sql)
-    cur.execute('CREATE INDEX ON f.e0 (ts)')
-    conn.commit()
-    failed = sum(not run_case(conn, name, case) for name, case in CASES.items() if args.case in (None, name))
+    args = harness.arguments().parse_args()
+    tables = [sql for t in TABLES for sql in logged_table(t, COLUMNS)]
+    conn = harness.connect(args.dsn, ['CREATE SCHEMA f', *SETUP, *tables, 'CREATE INDEX ON f.e0 (ts)'])
+    failed = sum(not harness.run_case(conn, name, case, sequence) for name, case in CASES.items() if args.case in (None, name))
     if args.case:
         return 1 if failed else 0
-    stats = {}
-    start = time.time()
-    done = 0
-    for seed in range(args.seed, args.seed + args.rounds):
-        try:
-            one_round(conn.cursor(), seed, stats)
-        except Difference as e:
-            failed += 1
-            print(f'seed {seed}: {e}')
-        finally:
-            conn.rollback()
-        done += 1
-        if failed >= args.stop or time.time() - start > args.seconds:
-            break
-    print(f'{done} rounds from seed {args.seed}, {failed} differences, {time.time() - start:.0f} s, {stats}')
-    return 1 if failed else 0
+    return harness.search(conn, args, failed, one_round)
 
 
 if __name__ == '__main__':

@@ -7,23 +7,19 @@ __pgt_src<i>; the program's ENR steps become temporary tables.  After each trans
 (EXCEPT ALL both ways), the steps' own delta must lead from the old rows to the new ones, and the storage query must equal what is
 stored, hidden columns included.
 
-    compiler_fuzz.py --dsn DSN [--seed N] [--rounds N] [--case NAME] [-v]
+    compiler_fuzz.py --dsn DSN [--seed N] [--rounds N] [--case NAME] [--cases] [--query SQL]
 
 Exit status 1 when a difference was found; the seed reproduces it.
 """
-import argparse
 import random
 import sys
-import time
 
 import psycopg2
 
+import harness
 from cases import CASES, SETUP, TYPES, type_cases
 from grammar import Grammar, TABLES, logged_table, schema_sql
-
-
-class Difference(Exception):
-    pass
+from harness import Difference
 
 
 def quote(name):
@@ -281,91 +277,49 @@ def one_round(cur, seed, args, stats):
     r.perturb_and_diff(rnd)
 
 
-def report(seed, query, error):
-    print(f'seed {seed}: {error}\n  query: {query}')
+def searched(args):
+    def round_of(cur, seed, stats):
+        try:
+            one_round(cur, seed, args, stats)
+        except Difference as e:
+            g = Grammar(random.Random(seed))
+            list(g.fill())
+            raise Difference(f'{e}\n  query: {args.query or g.query()}') from e
+    return round_of
 
 
-def run_seed(conn, seed, args, stats):
-    cur = conn.cursor()
-    ok = True
-    try:
-        one_round(cur, seed, args, stats)
-    except Difference as e:
-        ok = False
-        rnd = random.Random(seed)
-        g = Grammar(rnd)
-        list(g.fill())
-        report(seed, args.query or g.query(), e)
-    finally:
-        conn.rollback()
-    return ok
-
-
-def run_case(conn, name, case):
-    """A named regression: setup, query, list of transactions."""
-    cur = conn.cursor()
-    try:
-        for t in TABLES:
-            cur.execute(f'DELETE FROM f.{t}')
-        for t, columns in case.get('tables', {}).items():
-            for sql in logged_table(t, columns):
-                cur.execute(sql)
-        for sql in case['setup']:
+def regression(cur, case):
+    """A named case: setup, query, list of transactions."""
+    for t in TABLES:
+        cur.execute(f'DELETE FROM f.{t}')
+    for t, columns in case.get('tables', {}).items():
+        for sql in logged_table(t, columns):
             cur.execute(sql)
-        r = Round(cur, case['query'], TABLES + list(case.get('tables', {})))
-        if r.full_reason and r.full_reason != case.get('full'):
-            raise Difference(f'not incremental: {r.full_reason}')
-        if case.get('full') and not r.full_reason and cur.connection.server_version < 180000:
-            raise Difference(f'incremental, not refused as {case["full"]}')
-        r.create()
-        r.check_equal('after load')
-        for changes in [] if r.full_reason else case['transactions']:
-            cur.execute('SET LOCAL search_path = f, public')
-            r.transaction(changes)
-        print(f'ok {name}')
-        return True
-    except (Difference, psycopg2.Error) as e:
-        print(f'FAIL {name}: {e}')
-        return False
-    finally:
-        conn.rollback()
+    for sql in case['setup']:
+        cur.execute(sql)
+    r = Round(cur, case['query'], TABLES + list(case.get('tables', {})))
+    if r.full_reason and r.full_reason != case.get('full'):
+        raise Difference(f'not incremental: {r.full_reason}')
+    if case.get('full') and not r.full_reason and cur.connection.server_version < 180000:
+        raise Difference(f'incremental, not refused as {case["full"]}')
+    r.create()
+    r.check_equal('after load')
+    for changes in [] if r.full_reason else case['transactions']:
+        cur.execute('SET LOCAL search_path = f, public')
+        r.transaction(changes)
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('--dsn', required=True)
-    p.add_argument('--seed', type=int, default=1)
-    p.add_argument('--rounds', type=int, default=100)
-    p.add_argument('--seconds', type=float, default=1e9)
-    p.add_argument('--stop', type=int, default=5, help='give up after this many differences')
+    p = harness.arguments()
     p.add_argument('--query', help='use this query instead of a random one')
-    p.add_argument('--case', help='run one named case')
     p.add_argument('--cases', action='store_true', help='run the named cases first')
     args = p.parse_args()
-    conn = psycopg2.connect(args.dsn)
-    cur = conn.cursor()
-    cur.execute('SET client_min_messages = warning; DROP EXTENSION IF EXISTS pg_trickle CASCADE; CREATE EXTENSION pg_trickle; DROP SCHEMA IF EXISTS f CASCADE')
-    cur.execute("SET statement_timeout = '60s'; SET jit = off")
-    for sql in [*schema_sql(), 'DROP SCHEMA IF EXISTS e CASCADE', *SETUP]:
-        cur.execute(sql)
-    conn.commit()
-    failed = 0
-    if args.case or args.cases:
-        for name, case in {**CASES, **dict(type_cases(TYPES))}.items():
-            if args.cases or name == args.case:
-                failed += not run_case(conn, name, case)
-        if args.case:
-            return 1 if failed else 0
-    stats = {}
-    start = time.time()
-    done = 0
-    for seed in range(args.seed, args.seed + args.rounds):
-        failed += not run_seed(conn, seed, args, stats)
-        done += 1
-        if failed >= args.stop or time.time() - start > args.seconds:
-            break
-    print(f'{done} rounds from seed {args.seed}, {failed} differences, {time.time() - start:.0f} s, {stats}')
-    return 1 if failed else 0
+    conn = harness.connect(args.dsn, [*schema_sql(), *SETUP])
+    cases = {**CASES, **dict(type_cases(TYPES))} if args.case or args.cases else {}
+    failed = sum(not harness.run_case(conn, name, case, regression) for name, case in cases.items() if args.cases or name == args.case)
+    if args.case:
+        return 1 if failed else 0
+    return harness.search(conn, args, failed, searched(args))
 
 
 if __name__ == '__main__':

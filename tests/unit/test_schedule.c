@@ -1,4 +1,4 @@
-/* link: consumer/schedule.c consumer/cron.c */
+/* link: consumer/schedule.c consumer/cron.c tests/unit/consumer_schedule_text.c tests/unit/schedule_vectors.c */
 /*
  * test_schedule.c - the schedule grammar against schedule_vectors.txt, and due times.
  */
@@ -12,54 +12,15 @@
 #include <cmocka.h>
 
 #include "consumer/schedule.h"
+#include "tests/unit/consumer_schedule_text.h"
+#include "tests/unit/schedule_vectors.h"
 
-#define VECTORS "tests/unit/schedule_vectors.txt"
 #define SECOND INT64_C(1000000)
-
-static void
-describe(const char *text, char *out, size_t len)
-{
-	PgtSchedule s;
-	char err[512] = "no message";
-
-	if (!pgt_schedule_parse(text, &s, err, sizeof(err)))
-		snprintf(out, len, "error %s", err);
-	else if (s.kind == PGT_SCHEDULE_CALCULATED)
-		snprintf(out, len, "calculated");
-	else if (s.kind == PGT_SCHEDULE_CONTINUOUS)
-		snprintf(out, len, "continuous");
-	else if (s.kind == PGT_SCHEDULE_CRON)
-		snprintf(out, len, "cron");
-	else
-		snprintf(out, len, "duration %lld", (long long) s.period_ms);
-}
 
 static void
 vectors_hold(void **state)
 {
-	FILE *f = fopen(VECTORS, "r");
-	char line[1024];
-	int n = 0;
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f) != NULL)
-	{
-		char *end;
-		char got[1024];
-
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] != '|')
-			continue;
-		end = strstr(line + 1, "|\t");
-		assert_non_null(end);
-		*end = '\0';
-		describe(line + 1, got, sizeof(got));
-		if (strcmp(got, end + 2) != 0)
-			fail_msg("schedule \"%s\": expected \"%s\", got \"%s\"", line + 1, end + 2, got);
-		n++;
-	}
-	fclose(f);
-	assert_true(n > 100);
+	pgt_check_vectors(pgt_consumer_describe);
 }
 
 static void

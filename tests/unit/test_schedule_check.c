@@ -1,4 +1,4 @@
-/* link: extension/schedule_check.c extension/schedule_cron.c tests/unit/consumer_schedule_text.c consumer/schedule.c consumer/cron.c */
+/* link: extension/schedule_check.c extension/schedule_cron.c tests/unit/consumer_schedule_text.c tests/unit/schedule_vectors.c consumer/schedule.c consumer/cron.c */
 /*
  * test_schedule_check.c - the extension's schedule grammar: the shared vectors, and agreement with the consumer's parser on
  * strings made at random from the pieces schedules are made of.
@@ -14,8 +14,7 @@
 
 #include "extension/schedule_check.h"
 #include "tests/unit/consumer_schedule_text.h"
-
-#define VECTORS "tests/unit/schedule_vectors.txt"
+#include "tests/unit/schedule_vectors.h"
 
 static void
 describe(const char *text, char *out, size_t len)
@@ -36,29 +35,7 @@ describe(const char *text, char *out, size_t len)
 static void
 vectors_hold(void **state)
 {
-	FILE *f = fopen(VECTORS, "r");
-	char line[1024];
-	int n = 0;
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f) != NULL)
-	{
-		char *end;
-		char got[1024];
-
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] != '|')
-			continue;
-		end = strstr(line + 1, "|\t");
-		assert_non_null(end);
-		*end = '\0';
-		describe(line + 1, got, sizeof(got));
-		if (strcmp(got, end + 2) != 0)
-			fail_msg("schedule \"%s\": expected \"%s\", got \"%s\"", line + 1, end + 2, got);
-		n++;
-	}
-	fclose(f);
-	assert_true(n > 100);
+	pgt_check_vectors(describe);
 }
 
 static void
