@@ -385,7 +385,7 @@ BEGIN ATOMIC
                    (avg(h.duration_us) FILTER (WHERE m.diff) / 1000)::float8,
                    (avg(h.duration_us) FILTER (WHERE m.full_run) / 1000)::float8,
                    -- in units of 1e-9, so that the order of the rows does not show in the sum
-                   (avg((least(1, h.delta_row_count::float8 / nullif(h.source_row_count, 0)) * 1e9)::bigint)
+                   (avg(CASE WHEN h.source_row_count > 0 THEN (least(1, h.delta_row_count::float8 / h.source_row_count) * 1e9)::bigint END)
                        FILTER (WHERE m.diff) / 1000000000)::float8
               FROM pgtrickle.pgt_refresh_history h
              CROSS JOIN LATERAL (SELECT h.status = 'COMPLETED' AND h.action = 'DIFFERENTIAL' AS diff,
@@ -604,6 +604,7 @@ END;
 COMMENT ON FUNCTION pgtrickle.slot_health() IS
 'The one replication slot of this database; no row before the first start of a consumer. source_relid: always NULL, one slot serves all sources. active: a consumer is connected. wal_status: as in pg_replication_slots, or missing.';
 
+-- until 0.20.0 {
 CREATE FUNCTION pgtrickle.check_cdc_health()
 RETURNS TABLE (source_relid bigint, source_table text, cdc_mode text, slot_name text, lag_bytes bigint, confirmed_lsn text, alert text,
                selective_capture bool)
@@ -630,6 +631,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgtrickle.check_cdc_health() IS
 'One row per source table. lag_bytes: WAL after the slot''s confirmed position, which waits for the slowest stream table. alert: NULL if all is well, else source_missing, source_not_registered, consumer_never_started, replication_slot_missing, replication_slot_lost, consumer_not_running or slot_lag_exceeds_threshold. selective_capture: not all columns are captured.';
+-- }
 
 -- ---------------------------------------------------------------------------------------------------------------------------
 -- Explain
@@ -708,6 +710,57 @@ AS 'MODULE_PATHNAME', 'pgt_diag_explain_delta';
 COMMENT ON FUNCTION pgtrickle.explain_delta(text, text, boolean) IS
 'The SQL that a refresh runs, compiled now, for a change in each source alone; for a query that is not incremental the reason and the recomputation. format text: a comment line, then one statement per row; json: one row. With "analyze" (a reserved word: quote it) a refresh for the changes pending now runs and is rolled back: each statement with its plan, result rows, rows of tables read, buffers (pages of tables and indexes) and milliseconds; for the owner, as refresh_stream_table. 42P01 for an unknown name, 22023 for an unknown format, 42501 for others than the owner with analyze.';
 
+-- until 0.20.0 {
+CREATE FUNCTION pgtrickle._self_monitoring_of(pgt_id bigint, OUT coverage text, OUT mode text, OUT confidence text, OUT reason text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT NULL::text, NULL::text, NULL::text, NULL::text;
+END;
+COMMENT ON FUNCTION pgtrickle._self_monitoring_of(bigint) IS 'Nothing in this version.';
+-- }
+-- since 0.20.0 {
+CREATE OR REPLACE FUNCTION pgtrickle._self_monitoring_of(pgt_id bigint, OUT coverage text, OUT mode text, OUT confidence text, OUT reason text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    t record;
+    found bool;
+    is_set_up bool := false;
+BEGIN
+    FOR t IN SELECT d.pgt_name, s.status, s.is_populated
+               FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
+              WHERE d.pgt_schema = 'pgtrickle' AND d.pgt_name IN ('df_efficiency_rolling', 'df_anomaly_signals', 'df_threshold_advice')
+              ORDER BY d.pgt_id LOOP
+        is_set_up := true;
+        EXECUTE format('SELECT EXISTS (SELECT FROM pgtrickle.%I x WHERE x.pgt_id = $1)', t.pgt_name) INTO found USING pgt_id;
+        IF found THEN
+            coverage := coalesce(coverage || ', ', '') || t.pgt_name;
+        END IF;
+        IF t.pgt_name <> 'df_threshold_advice' THEN
+            CONTINUE;
+        END IF;
+        mode := 'AUTO';
+        confidence := 'LOW';
+        IF t.status = 'SUSPENDED' OR t.status = 'ERROR' THEN
+            reason := format('df_threshold_advice is %s', t.status);
+        ELSIF NOT t.is_populated THEN
+            reason := 'df_threshold_advice is not filled yet';
+        ELSIF NOT found THEN
+            reason := 'no refresh in the last hour';
+        ELSE
+            EXECUTE 'SELECT recommended_mode, confidence, reason FROM pgtrickle.df_threshold_advice x WHERE x.pgt_id = $1'
+               INTO mode, confidence, reason USING pgt_id;
+        END IF;
+    END LOOP;
+    reason := coalesce(reason, 'df_threshold_advice does not exist: run pgtrickle.setup_self_monitoring()');
+    coverage := coalesce(coverage, CASE WHEN is_set_up THEN 'no row yet' ELSE 'not set up: run pgtrickle.setup_self_monitoring()' END);
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._self_monitoring_of(bigint) IS
+'What self-monitoring knows of a stream table: the df_* tables with a row for it, and DF-3''s advice: AUTO with confidence LOW where it has none, NULL where it does not exist, and why.';
+-- }
+
 CREATE FUNCTION pgtrickle.explain_st(name text) RETURNS TABLE (property text, value text)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -719,6 +772,7 @@ BEGIN ATOMIC
       LEFT JOIN LATERAL (SELECT h.* FROM pgtrickle.pgt_refresh_history h
                           WHERE h.pgt_id = d.pgt_id AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' ORDER BY h.start_time DESC, h.refresh_id DESC LIMIT 1) h ON true
       LEFT JOIN LATERAL pgtrickle._mode_of(d.pgt_id) m ON true
+     CROSS JOIN LATERAL pgtrickle._self_monitoring_of(d.pgt_id) a
      CROSS JOIN LATERAL (VALUES
         (1, 'name', quote_ident(d.pgt_schema) || '.' || quote_ident(d.pgt_name)),
         (2, 'owner', (SELECT pg_catalog.pg_get_userbyid(c.relowner)::text FROM pg_catalog.pg_class c WHERE c.oid = d.pgt_relid)),
@@ -764,7 +818,10 @@ BEGIN ATOMIC
         (35, 'indexes', (SELECT string_agg(pg_catalog.pg_get_indexdef(i.indexrelid), '; ' ORDER BY i.indexrelid)
                            FROM pg_catalog.pg_index i WHERE i.indrelid = d.pgt_relid)),
         (36, 'storage_bytes', pg_catalog.pg_table_size(d.pgt_relid)::text),
-        (37, 'index_bytes', pg_catalog.pg_indexes_size(d.pgt_relid)::text)
+        (37, 'index_bytes', pg_catalog.pg_indexes_size(d.pgt_relid)::text),
+        (38, 'self_monitoring', a.coverage),
+        (39, 'recommended_mode', a.mode),
+        (40, 'mode_confidence', a.confidence)
       ) AS p(ord, property, value)
      WHERE d.pgt_id = pgtrickle._st_id(name)
      ORDER BY p.ord;

@@ -48,7 +48,7 @@ $q$SELECT h.pgt_id, d.pgt_schema, d.pgt_name, count(*) AS total_refreshes,
        (avg(h.duration_us) FILTER (WHERE h.action = 'DIFFERENTIAL') / 1000)::float8 AS avg_diff_ms,
        (avg(h.duration_us) FILTER (WHERE h.action IN ('FULL', 'REINITIALIZE')) / 1000)::float8 AS avg_full_ms,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY h.duration_us::float8 / 1000) FILTER (WHERE h.action = 'DIFFERENTIAL') AS p95_diff_ms,
-       (avg((least(1, h.delta_row_count::float8 / nullif(h.source_row_count, 0)) * 1e9)::bigint)
+       (avg(CASE WHEN h.source_row_count > 0 THEN (least(1, h.delta_row_count::float8 / h.source_row_count) * 1e9)::bigint END)
            FILTER (WHERE h.action = 'DIFFERENTIAL') / 1000000000)::float8 AS avg_change_ratio,
        max(h.end_time) AS last_refresh_at
   FROM pgtrickle.pgt_refresh_history h
@@ -263,4 +263,157 @@ END
 $$;
 COMMENT ON FUNCTION pgtrickle.self_monitoring_status() IS
 'Always five rows, one per df_* stream table: status ACTIVE, SUSPENDED, ERROR, INITIALIZING or NOT_CREATED, last refresh that did something, number of rows, and what to do about it, if anything.';
+
+-- ---------------------------------------------------------------------------------------------------------------------------
+-- What reads them
+-- ---------------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION pgtrickle.recommend_refresh_mode(st_name text) RETURNS TABLE (mode text, confidence text, reason text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT pgtrickle._st_id(st_name);
+    SELECT coalesce(s.mode, 'AUTO'), coalesce(s.confidence, 'LOW'), s.reason FROM pgtrickle._self_monitoring_of(pgtrickle._st_id(st_name)) s;
+END;
+COMMENT ON FUNCTION pgtrickle.recommend_refresh_mode(text) IS
+'The refresh mode that the last hour speaks for (df_threshold_advice): DIFFERENTIAL, FULL or AUTO, with confidence HIGH, MEDIUM or LOW and the reason. AUTO and LOW where data are short or self-monitoring is off. 42P01 for an unknown name.';
+
+CREATE FUNCTION pgtrickle.cdc_buffer_row_counts()
+RETURNS TABLE (source_relid oid, source_table text, pending_rows bigint, buffer_bytes bigint, consumers int)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT b.source_oid::oid, b.source_table, max(b.pending_rows), max(b.buffer_bytes), count(*)::int
+      FROM pgtrickle.change_buffer_sizes() b
+     WHERE b.cdc_mode IS NOT NULL
+     GROUP BY b.source_oid, b.source_table
+     ORDER BY 2;
+END;
+COMMENT ON FUNCTION pgtrickle.cdc_buffer_row_counts() IS
+'One row per captured table: rows that its slowest stream table has not consumed (an upper bound, from the consumer''s counters: no buffer is read), size of the whole buffer in bytes, number of stream tables that read it.';
+
+CREATE FUNCTION pgtrickle._buffer_growth() RETURNS TABLE (source_relid oid, rows_per_s float8)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pgtrickle.pgt_stream_tables s
+                WHERE s.pgt_schema = 'pgtrickle' AND s.pgt_name = 'df_cdc_buffer_trends' AND s.is_populated) THEN
+        RETURN QUERY EXECUTE 'SELECT t.source_relid, t.growth_rows_per_s FROM pgtrickle.df_cdc_buffer_trends t';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._buffer_growth() IS 'Rows per second by which the buffers grow, as DF-4 knows; nothing without it.';
+
+CREATE FUNCTION pgtrickle._spill_risk(source_relid oid) RETURNS text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    -- A cycle of self-monitoring is 48 s.
+    SELECT CASE WHEN l.bytes > 0 AND (b.pending + 2 * 48 * greatest(0, coalesce(g.rows_per_s, 0))) * b.width > l.bytes THEN 'IMMINENT' END
+      FROM (SELECT max(c.pending_rows) AS pending FROM pgtrickle.change_buffer_sizes() c
+             WHERE c.cdc_mode IS NOT NULL AND c.source_oid = _spill_risk.source_relid::bigint) p
+     CROSS JOIN LATERAL (SELECT p.pending, sum(s.bytes)::float8 / nullif(sum(s.rows), 0) AS width
+                           FROM pgtrickle._segments() s WHERE s.source_relid = _spill_risk.source_relid) b
+      LEFT JOIN pgtrickle._buffer_growth() g ON g.source_relid = _spill_risk.source_relid
+     CROSS JOIN (SELECT pgtrickle._spill_bytes() AS bytes) l;
+END;
+COMMENT ON FUNCTION pgtrickle._spill_risk(oid) IS
+'IMMINENT when the rows that wait and two cycles of growth at the present rate exceed pg_trickle.spill_threshold_blocks, else NULL.';
+
+-- }
+-- update {
+DROP FUNCTION pgtrickle.check_cdc_health();
+-- }
+-- since 0.20.0 {
+CREATE FUNCTION pgtrickle.check_cdc_health()
+RETURNS TABLE (source_relid bigint, source_table text, cdc_mode text, slot_name text, lag_bytes bigint, confirmed_lsn text, alert text,
+               selective_capture bool, spill_risk text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT s.relid::bigint, s.label, 'WAL'::text, c.slot_name, (pgtrickle._wal_position() - c.confirmed_lsn)::bigint,
+           c.confirmed_lsn::text,
+           CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = s.relid) THEN 'source_missing'
+                WHEN r.relid IS NULL THEN 'source_not_registered'
+                WHEN c.slot_name IS NULL THEN 'consumer_never_started'
+                WHEN NOT c.slot_exists THEN 'replication_slot_missing'
+                WHEN c.wal_status = 'lost' THEN 'replication_slot_lost'
+                WHEN NOT c.active THEN 'consumer_not_running'
+                WHEN pgtrickle._wal_position() - c.confirmed_lsn
+                     > pgtrickle._setting_bytes('pg_trickle.slot_lag_critical_threshold_mb', 1024)
+                     THEN 'slot_lag_exceeds_threshold' END,
+           cardinality(r.attnums) < (SELECT count(*) FROM pg_catalog.pg_attribute a
+                                      WHERE a.attrelid = s.relid AND a.attnum > 0 AND NOT a.attisdropped),
+           pgtrickle._spill_risk(s.relid)
+      FROM (SELECT d.source_relid AS relid, pgtrickle._relation_name(d.source_relid, min(d.source_schema), min(d.source_name)) AS label
+              FROM pgtrickle.pgt_dependencies d WHERE d.source_type = 'TABLE' GROUP BY d.source_relid) s
+      LEFT JOIN pgtrickle.pgt_sources r ON r.relid = s.relid
+      LEFT JOIN pgtrickle._capture() c ON true
+     ORDER BY 2;
+END;
+COMMENT ON FUNCTION pgtrickle.check_cdc_health() IS
+'One row per source table. lag_bytes: WAL after the slot''s confirmed position, which waits for the slowest stream table. alert: NULL if all is well, else source_missing, source_not_registered, consumer_never_started, replication_slot_missing, replication_slot_lost, consumer_not_running or slot_lag_exceeds_threshold. selective_capture: not all columns are captured. spill_risk: IMMINENT when the rows that wait, and two cycles of growth where self-monitoring knows it, exceed pg_trickle.spill_threshold_blocks.';
+
+CREATE FUNCTION pgtrickle.explain_dag(format text DEFAULT 'mermaid', max_nodes int DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    total bigint;
+    body text;
+BEGIN
+    IF format IS NULL THEN
+        RETURN NULL;
+    ELSIF format NOT IN ('mermaid', 'dot') THEN
+        RAISE EXCEPTION 'unknown format "%"', format USING ERRCODE = 'invalid_parameter_value', HINT = 'The formats are "mermaid" and "dot".';
+    ELSIF max_nodes < 1 THEN
+        RAISE EXCEPTION 'max_nodes must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    WITH node AS MATERIALIZED (
+        SELECT d.pgt_relid AS relid, 's' || d.pgt_id AS id, quote_ident(d.pgt_schema) || '.' || quote_ident(d.pgt_name) AS label,
+               d.refresh_mode || ', ' || coalesce(d.schedule, 'calculated') AS detail,
+               CASE WHEN s.status IN ('SUSPENDED', 'ERROR') THEN 'suspended' WHEN s.fuse_state = 'blown' THEN 'fused'
+                    WHEN w.df_name IS NOT NULL THEN 'monitor' ELSE 'user' END AS class,
+               CASE WHEN w.df_name IS NULL THEN 0 ELSE 1 END AS kind
+          FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
+          LEFT JOIN pgtrickle._self_monitoring_tables() w ON d.pgt_schema = 'pgtrickle' AND d.pgt_name = w.df_name
+         UNION ALL
+        SELECT e.source_relid, 't' || e.source_relid, pgtrickle._relation_name(e.source_relid, min(e.source_schema), min(e.source_name)),
+               lower(replace(min(e.source_type), '_', ' ')), 'base', 2
+          FROM pgtrickle.pgt_dependencies e
+         WHERE NOT EXISTS (SELECT FROM pgtrickle.pgt_definitions u WHERE u.pgt_relid = e.source_relid)
+         GROUP BY e.source_relid
+    ), shown AS (
+        SELECT * FROM node ORDER BY kind, label COLLATE "C" LIMIT max_nodes
+    ), edge AS (
+        SELECT f.id AS source, t.id AS reader, f.label AS source_label, t.label AS reader_label
+          FROM pgtrickle.pgt_dependencies e JOIN pgtrickle.pgt_definitions d USING (pgt_id)
+          JOIN shown f ON f.relid = e.source_relid JOIN shown t ON t.relid = d.pgt_relid
+    ), line AS (
+        SELECT 1 AS part, kind, label AS a, '' AS b,
+               CASE WHEN format = 'dot'
+                    THEN format('  %s [label="%s\n%s", class="%s", shape=%s, fillcolor="%s"];', id, replace(replace(label, '\', '\\'), '"', '\"'), detail,
+                                class, CASE class WHEN 'base' THEN 'cylinder' ELSE 'box' END,
+                                CASE class WHEN 'user' THEN '#9ecbff' WHEN 'monitor' THEN '#a5e6a5' WHEN 'suspended' THEN '#ff9a9a'
+                                           WHEN 'fused' THEN '#ffc56b' ELSE '#e8e8e8' END)
+                    ELSE format(CASE class WHEN 'base' THEN '  %s[("%s<br/>%s")]:::%s' ELSE '  %s["%s<br/>%s"]:::%s' END, id,
+                                replace(replace(replace(label, '&', '&amp;'), '"', '&quot;'), '<', '&lt;'), detail, class) END AS text
+          FROM shown
+         UNION ALL
+        SELECT 2, 0, source_label, reader_label, format(CASE format WHEN 'dot' THEN '  %s -> %s;' ELSE '  %s --> %s' END, source, reader) FROM edge
+    )
+    SELECT (SELECT count(*) FROM node), string_agg(l.text, E'\n' ORDER BY l.part, l.kind, l.a COLLATE "C", l.b COLLATE "C") INTO total, body FROM line l;
+
+    IF total > 20 AND (max_nodes IS NULL OR max_nodes > 20) THEN
+        RAISE NOTICE 'the graph has % nodes', total USING HINT = 'max_nodes limits what is shown; format => ''dot'' suits large graphs.';
+    END IF;
+    IF total > max_nodes THEN
+        body := concat_ws(E'\n', body, CASE format WHEN 'dot' THEN '  // ' ELSE '  %% ' END || format('%s more nodes are not shown', total - max_nodes));
+    END IF;
+    IF format = 'dot' THEN
+        RETURN concat_ws(E'\n', 'digraph stream_tables {', '  rankdir=TB;', '  node [style=filled];', body, '}');
+    END IF;
+    RETURN concat_ws(E'\n', 'graph TD', body, '  classDef user fill:#9ecbff,stroke:#1f6feb,color:#000', '  classDef monitor fill:#a5e6a5,stroke:#2da44e,color:#000',
+                     '  classDef suspended fill:#ff9a9a,stroke:#cf222e,color:#000', '  classDef fused fill:#ffc56b,stroke:#bc6c00,color:#000',
+                     '  classDef base fill:#e8e8e8,stroke:#6e7781,color:#000');
+END
+$$;
+COMMENT ON FUNCTION pgtrickle.explain_dag(text, int) IS
+'The graph of stream tables and the tables they read, as Mermaid (default) or Graphviz (format => ''dot''). Labels: mode and schedule. Blue: stream tables, green: self-monitoring, red: suspended or failed, orange: blown fuse, grey: what is read. At most max_nodes nodes, stream tables first. NOTICE above 20 nodes. NULL for a NULL format; 22023 for another, and for max_nodes below 1.';
 -- }
