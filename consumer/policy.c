@@ -284,6 +284,12 @@ waits_for_upstream(const JobBuilder *b, int node)
 	return false;
 }
 
+static bool
+is_put_off(const PgtPolicy *p, const PgtPolicySt *st)
+{
+	return p->contended && p->nrunning > 0 && st->widened_until > p->now;
+}
+
 /* Is an ST running that v must not run beside? */
 static bool
 waits_for_partner(const PgtPolicy *p, int v)
@@ -327,7 +333,7 @@ unit_since(const JobBuilder *b, int unit, uint8_t flag, bool background)
 			return PGT_NEVER;
 		if (p->flags[v] & PGT_ST_HELD)
 			continue;
-		if (st->retry_at > p->now || st->widened_until > p->now || waits_for_partner(p, v) || waits_for_upstream(b, v))
+		if (st->retry_at > p->now || is_put_off(p, st) || waits_for_partner(p, v) || waits_for_upstream(b, v))
 			return PGT_NEVER;
 		large = large || is_background(st);
 	}
@@ -450,7 +456,7 @@ pgt_policy_widening(const PgtPolicySt *st, int64_t fallback_us, int64_t most)
 	return interval / 5 < most ? interval / 5 : most;
 }
 
-/* Puts the unit off because others run; true if it was.  Once per refresh: nobody waits longer than a fifth of the interval. */
+/* Puts the unit off while others run; true if it was.  Once per refresh: nobody waits longer than a fifth of the interval. */
 static bool
 widen(PgtPolicy *p, int unit)
 {

@@ -42,7 +42,7 @@ typedef struct PgtPolicySt
 	int64_t last_start;
 	int64_t due;
 	int64_t retry_at;      /* backing off until then */
-	int64_t widened_until; /* contention: not dispatched before; 0 = not widened since its last start */
+	int64_t widened_until; /* contention: not dispatched before while others run; 0 = not widened since its last start */
 	int64_t pending_since; /* continuous: when it was first seen pending; 0 = it is not */
 	double cost_ms;        /* of the last refresh; < 0: unknown */
 } PgtPolicySt;
@@ -72,7 +72,7 @@ typedef struct PgtPolicy
 	int64_t coalesce_us; /* continuous: wait so long for more of the same burst */
 	/* what pg_trickle has learned about itself; nothing of it is needed (selfmon.h) */
 	bool contended;       /* refreshes overlap too much: see pgt_policy_next_job */
-	int nrunning;         /* jobs under way */
+	int nrunning;         /* jobs under way, but for background ones */
 	int64_t widen_max;    /* longest widening */
 	int64_t widen_wake;   /* set by pgt_policy_next_job when it widened something: tick again then */
 	const PgtPair *pairs; /* nodes that do not run at the same time */
@@ -85,7 +85,8 @@ extern int64_t pgt_policy_tick(PgtPolicy *p);
 /*
  * The next job: nodes in the order to refresh them in, or 0.  `idle` workers are free: when more units wait, quick ones share a job.
  * `background`: a large first load, which is alone in its job, or only such ones otherwise.  The caller starts the job, then asks again.
- * Contended: what would start while something runs is put off once, by a fifth of its interval (pgt_policy_widening), so that phases drift apart.
+ * Contended: what would start while something runs is put off until nothing does, by a fifth of its interval at most (pgt_policy_widening); so
+ * phases drift apart.
  */
 extern int pgt_policy_next_job(PgtPolicy *p, int idle, bool background, int *nodes);
 

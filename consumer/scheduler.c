@@ -180,7 +180,7 @@ start_jobs(Scheduler *s, int64_t *wake)
 
 	do
 	{
-		s->policy.nrunning = pgt_pool_running(s->pool);
+		s->policy.nrunning = pgt_pool_running(s->pool) - !pgt_pool_background_idle(s->pool);
 		n = free_slots(s) > 0 ? pgt_policy_next_job(&s->policy, free_slots(s), false, s->scratch) : 0;
 		if (s->policy.widen_wake < *wake)
 			*wake = s->policy.widen_wake;

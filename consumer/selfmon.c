@@ -237,7 +237,7 @@ set_contended(PgtSelfmon *m, bool contended)
 	if (contended == m->contended)
 		return;
 	m->contended = contended;
-	pgt_log(PGT_LOG_INFO, PART, contended ? "refreshes overlap: what would start beside others is put off by a fifth of its interval" : "refreshes do not overlap any more");
+	pgt_log(PGT_LOG_INFO, PART, contended ? "refreshes overlap: what would start beside others waits for them, a fifth of its interval at most" : "refreshes do not overlap any more");
 	m->events.on_contention(m->arg, contended);
 }
 

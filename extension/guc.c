@@ -175,7 +175,7 @@ static const Setting settings[] = {
 		   "and reload, or ALTER DATABASE; a session's SET has no effect."),
 	FLAG(self_monitoring_widen_dispatch, true,
 		 "Lets the consumer put off refreshes that would overlap while df_scheduling_interference reports contention.",
-		 "By a fifth of the stream table's interval, at most max_poll_interval_ms, once per refresh."),
+		 "They wait for those under way, a fifth of the stream table's interval at most, and at most max_poll_interval_ms."),
 };
 
 static void
