@@ -109,7 +109,7 @@ $q$SELECT e.pgt_id, e.pgt_schema, e.pgt_name, coalesce(d.auto_threshold, 0.15) A
  CROSS JOIN LATERAL (SELECT pgtrickle._schedule_seconds(d.schedule) * 1000 AS deadline_ms) s
  CROSS JOIN LATERAL (SELECT CASE WHEN e.total_refreshes >= 20 AND e.diff_count >= 5 AND c.full_ms > 0 THEN 'HIGH'
                                  WHEN e.total_refreshes >= 10 THEN 'MEDIUM' ELSE 'LOW' END AS confidence) q$q$),
--- DF-4: what waits in the buffers, and how fast it grows.
+-- DF-4: what waits in the buffers of people's tables, and how fast it grows.
 (4, 'df_cdc_buffer_trends', '48s', 'DIFFERENTIAL', 'none',
 $q$SELECT s.source_relid, s.source_table, b.pending_rows, b.buffer_bytes,
        CASE WHEN b.captured[1] >= b.captured[2] THEN b.captured[1] - b.captured[2] END AS rows_captured_last_cycle,
@@ -120,7 +120,8 @@ $q$SELECT s.source_relid, s.source_table, b.pending_rows, b.buffer_bytes,
            AS spill_eta_cycles,
        s.consumers
   FROM (SELECT d.source_relid, min(quote_ident(d.source_schema) || '.' || quote_ident(d.source_name)) AS source_table, count(*) AS consumers
-          FROM pgtrickle.pgt_dependencies d WHERE d.source_type = 'TABLE' GROUP BY d.source_relid) s
+          FROM pgtrickle.pgt_dependencies d
+         WHERE d.source_type = 'TABLE' AND d.source_schema <> 'pgtrickle' GROUP BY d.source_relid) s
   LEFT JOIN (SELECT p.source_relid,
                     (array_agg(p.pending_rows ORDER BY p.sample_id DESC))[1] AS pending_rows,
                     (array_agg(p.buffer_bytes ORDER BY p.sample_id DESC))[1] AS buffer_bytes,
@@ -175,6 +176,30 @@ $q$SELECT p.a AS pgt_id_a, p.b AS pgt_id_b,
 $tables$;
 COMMENT ON FUNCTION pgtrickle._self_monitoring_tables() IS 'The stream tables of self-monitoring as this version defines them, upstream first.';
 
+CREATE FUNCTION pgtrickle._lock_stream_tables(pgt_ids bigint[]) RETURNS void
+LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'pgt_self_lock';
+COMMENT ON FUNCTION pgtrickle._lock_stream_tables(bigint[]) IS
+'Wait for the refreshes of these stream tables to end and keep others from beginning until the transaction ends, in the order in which refreshes lock.';
+
+CREATE FUNCTION pgtrickle._lock_self_monitoring(readers bool) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- One set-up or teardown at a time; whoever waited finds everything done.
+    PERFORM pg_advisory_xact_lock('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    -- Before anything else is locked: a refresh of one of them may wait for the history, which set-up and teardown lock.
+    PERFORM pgtrickle._lock_stream_tables(ARRAY(
+        WITH RECURSIVE own AS (
+            SELECT d.pgt_id, d.pgt_relid FROM pgtrickle.pgt_definitions d JOIN pgtrickle._self_monitoring_tables() t ON t.df_name = d.pgt_name
+             WHERE d.pgt_schema = 'pgtrickle'
+             UNION
+            SELECT r.pgt_id, r.pgt_relid FROM own JOIN pgtrickle.pgt_dependencies e ON e.source_relid = own.pgt_relid
+              JOIN pgtrickle.pgt_definitions r ON r.pgt_id = e.pgt_id WHERE readers)
+        SELECT own.pgt_id FROM own));
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._lock_self_monitoring(bool) IS 'Lock all df_* stream tables; readers: and those that read them, directly or through others.';
+
 CREATE FUNCTION pgtrickle.setup_self_monitoring() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -184,8 +209,7 @@ DECLARE
     history bigint;
     messages text := current_setting('client_min_messages');
 BEGIN
-    -- One at a time; whoever waited finds everything done.
-    PERFORM pg_advisory_xact_lock('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    PERFORM pgtrickle._lock_self_monitoring(false);
     PERFORM set_config('client_min_messages', 'warning', true);
     FOR t IN SELECT * FROM pgtrickle._self_monitoring_tables() ORDER BY ord LOOP
         SELECT d.original_query INTO stored FROM pgtrickle.pgt_stream_tables s JOIN pgtrickle.pgt_definitions d USING (pgt_id)
@@ -215,7 +239,7 @@ AS $$
 DECLARE
     t record;
 BEGIN
-    PERFORM pg_advisory_xact_lock('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    PERFORM pgtrickle._lock_self_monitoring(coalesce("cascade", false));
     FOR t IN SELECT s.df_name FROM pgtrickle._self_monitoring_tables() s
                JOIN pgtrickle.pgt_stream_tables d ON d.pgt_schema = 'pgtrickle' AND d.pgt_name = s.df_name ORDER BY s.ord DESC LOOP
         PERFORM pgtrickle.drop_stream_table('pgtrickle.' || t.df_name, coalesce("cascade", false));
@@ -226,7 +250,8 @@ $$;
 COMMENT ON FUNCTION pgtrickle.teardown_self_monitoring(bool) IS
 'Drop the df_* stream tables, as many of them as there are. Refused (2BP01) while others read them, unless cascade, which drops those too.';
 
-REVOKE ALL ON FUNCTION pgtrickle.setup_self_monitoring(), pgtrickle.teardown_self_monitoring(bool) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtrickle.setup_self_monitoring(), pgtrickle.teardown_self_monitoring(bool), pgtrickle._lock_stream_tables(bigint[]),
+       pgtrickle._lock_self_monitoring(bool) FROM PUBLIC;
 
 CREATE FUNCTION pgtrickle.self_monitoring_status()
 RETURNS TABLE (df_name text, status text, last_refresh timestamptz, row_count bigint, note text)

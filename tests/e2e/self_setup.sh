@@ -57,6 +57,20 @@ verify_all "after more history"
 check_sql "kept differentially" "SELECT string_agg(DISTINCT h.action, ',') FROM pgtrickle.pgt_refresh_history h JOIN pgtrickle.pgt_definitions d USING (pgt_id)
 	WHERE d.pgt_name IN ('df_efficiency_rolling', 'df_anomaly_signals', 'df_threshold_advice', 'df_cdc_buffer_trends') AND h.initiated_by = 'MANUAL'" DIFFERENTIAL
 
+# advice from a workload of its own: AUTO, refreshed by the scheduler, nobody asks for a full refresh
+q "SELECT pgtrickle.create_stream_table('auto', 'SELECT v, count(*) AS n FROM t GROUP BY v', schedule => '50ms')" > /dev/null
+n=100
+until [ "$(q "SELECT count(*) >= 21 FROM pgtrickle.pgt_refresh_history WHERE pgt_id = (SELECT pgt_id FROM pgtrickle.pgt_definitions WHERE pgt_name = 'auto')")" = t ] || [ $n -gt 400 ]; do
+	q "INSERT INTO t VALUES ($n, $n % 3)"
+	n=$((n + 1))
+done
+q "SELECT pgtrickle.refresh_stream_table('pgtrickle.df_efficiency_rolling')" > /dev/null
+q "SELECT pgtrickle.refresh_stream_table('pgtrickle.df_threshold_advice')" > /dev/null
+check_sql "twenty cycles of AUTO give advice of high confidence" "SELECT confidence, full_count, recommended_threshold BETWEEN 0.01 AND 0.80, avg_full_ms > 0
+	FROM pgtrickle.df_threshold_advice WHERE pgt_name = 'auto'" "HIGH|1|t|t"
+check_sql "and recommend_refresh_mode says so" "SELECT mode IN ('DIFFERENTIAL', 'FULL', 'AUTO'), confidence FROM pgtrickle.recommend_refresh_mode('auto')" "t|HIGH"
+q "SELECT pgtrickle.drop_stream_table('auto')" > /dev/null
+
 # one transaction may refresh several of them: history is written when it commits
 q "INSERT INTO t VALUES (9, 1)"
 q "BEGIN; SELECT pgtrickle.refresh_stream_table('a'); SELECT pgtrickle.refresh_stream_table('pgtrickle.df_efficiency_rolling');
@@ -105,4 +119,18 @@ check_eq "two sessions set up at once" "$? $two" "0 0"
 check_sql "five tables came of it" "SELECT count(*) FROM pgtrickle.pgt_stream_tables WHERE pgt_name LIKE 'df\_%'" 5
 q "CREATE VIEW mine AS SELECT pgt_name FROM pgtrickle.df_efficiency_rolling; SELECT pgtrickle.teardown_self_monitoring(\"cascade\" => true)" > /dev/null 2>&1
 check_sql "asked to, teardown takes what reads them" "SELECT to_regclass('mine') IS NULL" t
+# under way: teardown meets first loads and refreshes at every stage, and nobody deadlocks
+q "SELECT pgtrickle.create_stream_table('busy', 'SELECT v, count(*) AS n FROM t GROUP BY v', schedule => '20ms')" > /dev/null
+bad=0
+for i in 1 2 3 4 5 6 7 8; do
+	q "SELECT pgtrickle.setup_self_monitoring(); SELECT pgtrickle.alter_stream_table('pgtrickle.' || df_name, schedule => '20ms') FROM pgtrickle.self_monitoring_status()" > /dev/null 2>&1 || bad=$((bad + 1))
+	q "INSERT INTO t VALUES ($((5000 + i)), 1)"
+	[ $((i % 3)) = 0 ] || poll_until "SELECT count(*) >= $((i % 6)) FROM pgtrickle.self_monitoring_status() WHERE status = 'ACTIVE'" t 10
+	q "SELECT pgtrickle.setup_self_monitoring()" > /dev/null 2>&1 || bad=$((bad + 1))
+	q "SELECT pgtrickle.teardown_self_monitoring()" > /dev/null 2>> "$PGT_DIR/bad" || bad=$((bad + 1))
+done
+[ $bad = 0 ] || cat "$PGT_DIR/bad"
+check_eq "eight rounds beside running refreshes" $bad 0
+check_eq "no deadlock" "$(grep -c 'deadlock detected' "$CLUSTER_LOG")" 0
+check_sql "nothing is left of the rounds" "SELECT count(*) FROM pgtrickle.pgt_sources WHERE relid <> 't'::regclass" 0
 done_testing
