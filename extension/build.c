@@ -217,6 +217,20 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 	pgt_add_map(block, rtindex, vars_of(op, shift + 1));
 }
 
+/* The recursion's own rows: a table without a relation, which the rules of recursion.c put something in place of. */
+static PgtOp *
+build_self(RangeTblEntry *rte)
+{
+	PgtOp *op = pgt_op_make(PGT_OP_SCAN, next_id++, list_length(rte->coltypes));
+
+	for (int i = 0; i < op->ncols; i++)
+	{
+		op->cols[i] = (PgtCol){list_nth_oid(rte->coltypes, i), list_nth_int(rte->coltypmods, i), list_nth_oid(rte->colcollations, i), false};
+		op->attnums = lappend_int(op->attnums, i + 1);
+	}
+	return op;
+}
+
 static PgtOp *
 build_cte(PgtBlock *block, RangeTblEntry *rte)
 {
@@ -229,8 +243,13 @@ build_cte(PgtBlock *block, RangeTblEntry *rte)
 	{
 		CommonTableExpr *cte = lfirst(lc);
 
-		if (strcmp(cte->ctename, rte->ctename) == 0)
+		if (strcmp(cte->ctename, rte->ctename) != 0)
+			continue;
+		if (!cte->cterecursive)
 			return pgt_build_query((Query *) cte->ctequery, level);
+		pgt_not_built("WITH RECURSIVE below other operations",
+					  "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
+		return build_self(rte);
 	}
 	elog(ERROR, "common table expression \"%s\" not found", rte->ctename);
 }
@@ -266,7 +285,7 @@ build_entry(PgtBlock *block, int rtindex)
 			add_op(block, rtindex, pgt_build_query(rte->subquery, block->level));
 			break;
 		case RTE_CTE:
-			add_op(block, rtindex, build_cte(block, rte));
+			add_op(block, rtindex, rte->self_reference ? build_self(rte) : build_cte(block, rte));
 			break;
 		case RTE_VALUES:
 			add_op(block, rtindex, build_values(block, rte));
@@ -720,15 +739,33 @@ pgt_build_query(Query *query, PgtLevel *up)
 	return pgt_build_top(query, op);
 }
 
+void
+pgt_build_start(PgtFindings *found)
+{
+	next_id = 1;
+	findings = found;
+	pgt_apply_reset();
+}
+
+/* One term of a recursion, by itself. */
+PgtOp *
+pgt_build_term(Query *query, PgtLevel *up)
+{
+	PgtOp *op = as_select(pgt_build_query(query, up));
+
+	pgt_check_closed(op);
+	if (findings->full_reason == NULL && op->ncols > 0)
+		pgt_op_prune(op, bms_add_range(NULL, 1, op->ncols));
+	return op;
+}
+
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
 {
 	PgtOp *op;
 
-	next_id = 1;
-	findings = found;
-	pgt_apply_reset();
+	pgt_build_start(found);
 	op = as_select(pgt_build_query(query, NULL));
 	pgt_check_closed(op);
 	if (found->clocked)

@@ -39,6 +39,10 @@ extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
 extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs);
 extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
 
+struct PgtFindings;
+extern void pgt_build_start(struct PgtFindings *found); /* before the first node of a tree */
+extern PgtOp *pgt_build_term(Query *query, PgtLevel *up);
+
 extern PgtOp *pgt_build_level(PgtLevel *level, List *exprs); /* FROM, WHERE, GROUP BY and HAVING of a level; yields exprs */
 extern PgtOp *pgt_build_setop(PgtLevel *level, SetOperationStmt *setop);
 extern PgtOp *pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop);

@@ -31,6 +31,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
+#include "recursion.h"
 
 typedef struct QueryRule
 {
@@ -48,12 +49,6 @@ typedef struct EntryRule
 } EntryRule;
 
 /* --- one query level --- */
-
-static bool
-is_recursive(Query *q)
-{
-	return q->hasRecursive;
-}
 
 static bool
 has_srf(Query *q)
@@ -85,7 +80,6 @@ has_constant_set_key(Query *q)
 }
 
 static const QueryRule query_rules[] = {
-	{is_recursive, "WITH RECURSIVE", "Materialise the recursion in the query's application, or accept full refreshes.", true},
 	{has_srf, "a set-returning function in the select list beside aggregation or DISTINCT", "Put the set into FROM."},
 	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
@@ -323,6 +317,9 @@ rule_walker(Node *node, RuleContext *cxt)
 	{
 		RuleContext level = {cxt->findings, (Query *) node};
 
+		if (cxt->query != (Query *) node && pgt_is_recursive((Query *) node))
+			not_incremental(cxt, "WITH RECURSIVE below other operations",
+							"Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
 		check_level(&level, (Query *) node, cxt->sublink || pgt_is_correlated(node));
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}

@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "inner.h"
+#include "recursion.h"
 #include "view.h"
 #include "weights.h"
 
@@ -56,7 +57,7 @@ sources_of_tree(SourceContext *cxt, PgtOp *op)
 {
 	ListCell *lc;
 
-	if (op->kind == PGT_OP_SCAN)
+	if (op->kind == PGT_OP_SCAN && OidIsValid(op->relid))
 	{
 		PgtViewSource *src = source_of(cxt, op->relid);
 
@@ -171,7 +172,7 @@ number_sources(PgtView *view, PgtOp *op)
 {
 	ListCell *lc;
 
-	if (op->kind == PGT_OP_SCAN)
+	if (op->kind == PGT_OP_SCAN && OidIsValid(op->relid))
 	{
 		for (int i = 0; i < view->nsources; i++)
 			if (view->sources[i].relid == op->relid)
@@ -282,6 +283,21 @@ compile_incremental(PgtView *view, PgtOp *root, Query *query)
 }
 
 static void
+compile_recursive(PgtView *view, PgtRecursion *rec, Query *query)
+{
+	SourceContext cxt = {NIL};
+	PgtStore *store = pgt_store_plain(query_columns(query), column_names(query));
+
+	sources_of_tree(&cxt, rec->root);
+	set_sources(view, &cxt);
+	number_sources(view, rec->root);
+	store->root = rec->root;
+	store->recursion = rec;
+	view->tree = store;
+	view->load_query = query_rows(view, store);
+}
+
+static void
 compile_plain(PgtView *view, Query *query)
 {
 	SourceContext cxt = {NIL};
@@ -300,13 +316,16 @@ pgt_view_compile(const char *text)
 	Query *query = pgt_analyze_text(text);
 	Query *clocked;
 	PgtOp *root = NULL;
+	PgtRecursion *rec = NULL;
 	int level;
 
 	pgt_rules_apply(query, &found);
 	pgt_canonicalise(query, &found);
 	level = pgt_path_push();
 	clocked = found.clocked ? pgt_clock_as_parameter(query) : query;
-	if (found.full_reason == NULL)
+	if (found.full_reason == NULL && pgt_is_recursive(query))
+		rec = pgt_build_recursion(copyObject(query), &found);
+	else if (found.full_reason == NULL)
 		root = pgt_build_tree(copyObject(clocked), &found);
 	view->query = pg_get_querydef(pgt_qualified(copyObject(query)), false);
 	view->clock_query = found.clocked ? pg_get_querydef(pgt_qualified(copyObject(clocked)), false) : view->query;
@@ -318,10 +337,14 @@ pgt_view_compile(const char *text)
 	view->time_dependent = found.full_reason != NULL && found.time_dependent;
 	if (root != NULL)
 		compile_incremental(view, root, query);
+	else if (rec != NULL)
+		compile_recursive(view, rec, query);
 	else
 		compile_plain(view, query);
 	set_columns(view, store_of(view));
 	view->indexes = pgt_store_indexes(store_of(view));
+	if (rec != NULL)
+		view->indexes = list_concat(view->indexes, pgt_recursion_indexes(store_of(view)));
 	pgt_path_pop(level);
 	return view;
 }
@@ -386,7 +409,9 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 	level = pgt_path_push();
 	pgt_inner_bind(view->inner_stores, target);
 	pgt_inner_maintain(&cxt, store->root);
-	if (store->kind == PGT_STORE_BAG)
+	if (store->recursion != NULL)
+		program = pgt_recursion_program(store, target, &cxt);
+	else if (store->kind == PGT_STORE_BAG)
 		program = bag_delta(store, target, &cxt);
 	else if (store->kind == PGT_STORE_WEIGHTS)
 		program = pgt_weights_program(store, target, &cxt);
@@ -435,7 +460,7 @@ without_constraints(const PgtStore *store)
 static char *
 load_rows(PgtView *view)
 {
-	return store_of(view)->root == NULL ? view->load_query : pgt_store_load(store_of(view));
+	return store_of(view)->root == NULL || store_of(view)->recursion != NULL ? view->load_query : pgt_store_load(store_of(view));
 }
 
 PgtProgram *
