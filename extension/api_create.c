@@ -24,6 +24,7 @@
 #include "api.h"
 #include "compat.h"
 #include "guc.h"
+#include "plancache.h"
 #include "refresh.h"
 #include "rewire.h"
 #include "settings.h"
@@ -130,6 +131,8 @@ pgt_fill(int64 pgt_id, const PgtView *view, bool initialize)
 	(void) pgt_refresh_load(st, "INITIAL");
 	pgt_storage_create_indexes(st->relid, view);
 	pgt_refresh_dry_run(pgt_st_by_id(pgt_id));
+	/* others will refresh it; every plan kept here would be looked at for each of the many invalidations that DDL sends */
+	pgt_cache_forget(pgt_id);
 	if (!slot_exists())
 		pgt_st_mark_reinit(pgt_id, "no slot yet");
 }

@@ -5,10 +5,10 @@
  * what both ways have cost this ST, as its history tells, for deltas of about this size:
  *
  *	incremental	the median of recent refreshes of a similar size, scaled by their rows; from much smaller or larger ones if there are no others
- *	diff		likewise, not scaled, as it reads everything anyway; before the first one, the load, which does less
+ *	diff		likewise, not scaled, as it reads everything anyway
  *
- * One kind unknown: the share of changed rows decides (pg_trickle.differential_max_change_ratio), and the refresh measures it.  So a
- * wrong guess costs one refresh.
+ * One kind unknown: the share of changed rows decides (pg_trickle.differential_max_change_ratio), and the refresh measures it; but a
+ * diff is tried in any case once incremental refreshes take much longer than the first load did.  So a wrong guess costs one refresh.
  *
  * Hysteresis: the way that the last refresh of a similar size went is kept until the other looks better by a margin.  Refreshes of
  * other sizes do not matter: one that alternates between large and small deltas may alternate between the two ways.
@@ -187,6 +187,20 @@ by_share(double delta_rows, double rows, double limit, const char *name)
 	return c;
 }
 
+/* One way has not been measured. */
+static PgtChoice
+by_guess(const PgtStreamTable *st, const Estimate *incremental, double delta_rows, double rows)
+{
+	PgtChoice c = by_share(delta_rows, rows, pgt_guc_differential_max_change_ratio, "differential_max_change_ratio");
+
+	if (c.full || incremental->ms < 0 || st->last_full_ms < 0 || incremental->ms <= st->last_full_ms * TRY_DIFF)
+		return c;
+	c.full = true;
+	c.reason = psprintf("%.0f changed rows: incremental would take about %.1f ms, a diff is not measured, the load took %.1f ms",
+						delta_rows, incremental->ms, st->last_full_ms);
+	return c;
+}
+
 static PgtChoice
 by_cost(const PgtStreamTable *st, double delta_rows, double rows)
 {
@@ -195,20 +209,13 @@ by_cost(const PgtStreamTable *st, double delta_rows, double rows)
 	Estimate incremental = estimate(samples, n, delta_rows, false);
 	Estimate full = estimate(samples, n, delta_rows, true);
 	bool was_full = last_was_full(samples, n, delta_rows);
-	bool guessed = full.ms < 0;
 	PgtChoice c;
 
-	if (guessed)
-		full.ms = st->last_full_ms;
 	if (incremental.ms < 0 || full.ms < 0)
-		return by_share(delta_rows, rows, pgt_guc_differential_max_change_ratio, "differential_max_change_ratio");
-	c.full = incremental.ms > full.ms * (guessed ? TRY_DIFF : was_full ? LEAVE_DIFF
-																	   : LEAVE_INCREMENTAL);
+		return by_guess(st, &incremental, delta_rows, rows);
+	c.full = incremental.ms > full.ms * (was_full ? LEAVE_DIFF : LEAVE_INCREMENTAL);
 	c.reason = psprintf("%.0f changed rows: incremental %s %.1f ms, diff %s %.1f ms, last time %s", delta_rows,
-						incremental.near ? "takes" : "would take about", incremental.ms,
-						guessed ? "is not measured, the load took" : full.near ? "takes"
-																			   : "took",
-						full.ms,
+						incremental.near ? "takes" : "would take about", incremental.ms, full.near ? "takes" : "took", full.ms,
 						was_full ? "diff" : "incremental");
 	return c;
 }

@@ -114,7 +114,7 @@ CREATE FUNCTION pgtrickle._consumer_plan(
         OUT consecutive_errors int, OUT source_relids oid[], OUT upstream_ids bigint[], OUT first_load_large bool,
         OUT pinned_bytes bigint, OUT upstream_pending bool, OUT diamond_schedule_policy text,
         OUT time_dependent bool, OUT next_crossing timestamptz, OUT refresh_group bigint, OUT gated bool) RETURNS SETOF record
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
     SELECT d.pgt_id, d.pgt_schema, d.pgt_name, d.schedule, s.status, s.is_populated, s.needs_reinit, d.refresh_tier,
            CASE d.fuse_mode WHEN 'off' THEN 'disabled' ELSE s.fuse_state END,
            d.diamond_consistency, s.last_refresh_at, s.consecutive_errors,
