@@ -191,8 +191,8 @@ victims(PgtStore *store, const PgtTarget *target)
 					image_match(store), image_match(store), keys, keys, matching_rows(store, target));
 }
 
-static char *
-expected_victims(PgtStore *store, const PgtTarget *target)
+char *
+pgt_expected_victims(PgtStore *store, const PgtTarget *target)
 {
 	return psprintf("ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
 					"(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM __pgt_delta d WHERE d.w < 0)))",
@@ -249,7 +249,7 @@ paired_rows(PgtStore *store, const PgtTarget *target)
 					"(SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn "
 					"FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0) n ON %so.rn = n.rn",
 					pgt_columns("n", store->nvisible, 0), row_key_list(store, "o"), old.data, target->st,
-					expected_victims(store, target), row_key_list(store, "d"), on.data);
+					pgt_expected_victims(store, target), row_key_list(store, "d"), on.data);
 }
 
 /* Deletes, updates and inserts of an ENR of (op, tid, c1..cn); every row with a tid is there once. */
@@ -292,7 +292,7 @@ pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
 		steps = lappend(steps, take);
 		return list_concat(steps, change_steps(store, target, "__pgt_chg", store->nvisible));
 	}
-	take = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE %s", target->st, expected_victims(store, target)));
+	take = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE %s", target->st, pgt_expected_victims(store, target)));
 	take->seqscan_off = has_index(store, target);
 	steps = lappend(steps, take);
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,

@@ -12,6 +12,12 @@
 /* Programs for a bag: `delta` is a statement that yields c1..cn, w, netted by image. */
 extern List *pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta);
 
+/* "ctid = ANY (...)": the rows of the ST that __pgt_delta takes away; fails when it does not hold them. */
+extern char *pgt_expected_victims(PgtStore *store, const PgtTarget *target);
+
+/* Programs that compare a bag with `rows`, a statement of c1..cn: diff.c */
+extern List *pgt_diff_bag(PgtStore *store, const PgtTarget *target, const char *rows);
+
 /*
  * Programs for a keyed ST: `changes` is a statement that yields the change set: op "char" ('i', 'd', 'u'), tid (ctid of the old
  * row), c1..cm new storage columns, o1..om old ones, vis (visible columns differ).

@@ -422,40 +422,6 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 	return program;
 }
 
-/* The query's rows and the ST's rows negated, netted: what has to change. */
-static char *
-bag_difference(const char *rows, PgtStore *store, const PgtTarget *target)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 0; i < store->nvisible; i++)
-		appendStringInfo(&s, "s.%s AS c%d, ", store->names[i], i + 1);
-	return pgt_select_of(pgt_net(store->cols, store->nvisible,
-								 psprintf("(SELECT q.*, 1 AS w FROM (%s) q UNION ALL SELECT %s -1 AS w FROM %s s)",
-										  rows, s.data, target->st)));
-}
-
-/*
- * For a comparison nothing is known of the stored rows: they may be older than a NOT NULL or a primary key that the query's rows
- * fulfil today.
- */
-static PgtStore *
-without_constraints(const PgtStore *store)
-{
-	PgtStore *copy = palloc(sizeof(PgtStore));
-
-	*copy = *store;
-	copy->rowkey = NIL;
-	copy->cols = palloc(sizeof(PgtCol) * store->ncols);
-	for (int i = 0; i < store->ncols; i++)
-	{
-		copy->cols[i] = store->cols[i];
-		copy->cols[i].notnull = false;
-	}
-	return copy;
-}
-
 /* The query's storage rows, from inner tables where there are some. */
 static char *
 load_rows(PgtView *view)
@@ -476,7 +442,7 @@ pgt_view_diff_program(PgtView *view, const PgtTarget *target)
 	inner = pgt_inner_diff(view->inner_stores);
 	rows = load_rows(view);
 	if (store->kind == PGT_STORE_BAG)
-		steps = pgt_apply_bag(without_constraints(store), target, bag_difference(rows, store, target));
+		steps = pgt_diff_bag(store, target, rows);
 	else
 		steps = pgt_apply_keyed(store, target, pgt_change_set(store, psprintf("(%s)", rows), pgt_old_rows(store, target, NULL)));
 	pgt_inner_unbind(view->inner_stores);
