@@ -1,5 +1,7 @@
 """The demo's shop: tables and stream tables (setup), then orders from several clients while freshness is measured (run SECONDS)."""
+import json
 import random
+import select
 import sys
 import threading
 import time
@@ -25,6 +27,8 @@ STREAM_TABLES = [
     ("no_orders_yet", "1s", "SELECT c.id, c.name FROM customers c LEFT JOIN orders o ON o.customer_id = c.id WHERE o.id IS NULL"),
 ]
 
+MONITORING = ["df_efficiency_rolling", "df_anomaly_signals", "df_threshold_advice", "df_cdc_buffer_trends", "df_scheduling_interference"]
+
 
 def connect(name):
     conn = psycopg2.connect("", application_name=name)
@@ -42,6 +46,7 @@ def setup():
     cur.execute(TABLES)
     for name, schedule, query in STREAM_TABLES:
         cur.execute("SELECT pgtrickle.create_stream_table(%s, %s, schedule => %s)", (name, query, schedule))
+    cur.execute("SELECT pgtrickle.setup_self_monitoring()")
     print("== %d stream tables over customers (2,000) and orders (50,000)" % len(STREAM_TABLES))
     for name, schedule, query in STREAM_TABLES:
         print("   %-15s every %-10s  %s" % (name, schedule, query if len(query) < 92 else query[:89] + "..."))
@@ -135,6 +140,63 @@ def proof(cur, seconds):
         time.sleep(0.05)
 
 
+def injected_spike(conn):
+    """Makes one refresh of by_customer slow: a session keeps a row of it locked for a second and a half.  Returns the alert about it."""
+    listener = connect("listener")
+    listener.cursor().execute("LISTEN pg_trickle_alert")
+    blocker = psycopg2.connect("", application_name="blocker")
+    lock = blocker.cursor()
+    lock.execute("SELECT 1 FROM by_customer WHERE customer_id = 1999 FOR UPDATE")
+    conn.cursor().execute("INSERT INTO orders (customer_id, amount) VALUES (1999, 7)")
+    time.sleep(1.5)
+    blocker.rollback()
+    deadline = time.time() + 20
+    while time.time() < deadline:
+        select.select([listener], [], [], 0.5)
+        listener.poll()
+        for note in listener.notifies:
+            event = json.loads(note.payload)
+            if event["event"] == "self_monitor_anomaly" and event["name"] == "by_customer" and event["state"] == "begin":
+                return event
+        listener.notifies.clear()
+    return None
+
+
+def monitoring(conn):
+    """What self-monitoring has seen of all this; false when it missed the spike, or a table of its own is not ACTIVE."""
+    cur = conn.cursor()
+    print("== pg_trickle has watched itself: five stream tables over the history of its refreshes")
+    ((busy, queue, late, share),) = rows(cur, "SELECT 100 * scheduler_busy_ratio, queue_depth, avg_dispatch_latency_ms, 100 * df_refresh_fraction "
+                                              "FROM pgtrickle.scheduler_overhead()")
+    print("   Refreshes ran %.0f %% of the time, %d were waiting, on average they began %.1f ms after they were due; self-monitoring took %.1f %% of their time"
+          % (busy, queue, late, share))
+    # Their schedules are 48 and 96 seconds; nobody wants to wait for that here.
+    for name in MONITORING:
+        cur.execute("SELECT pgtrickle.alter_stream_table('pgtrickle.' || %s, schedule => '1s')", (name,))
+    deadline = time.time() + 20
+    while rows(cur, "SELECT least((SELECT count(*) FROM pgtrickle.df_threshold_advice WHERE confidence = 'HIGH'), "
+                    "(SELECT count(*) FROM pgtrickle.df_scheduling_interference))")[0][0] == 0 and time.time() < deadline:
+        time.sleep(0.1)
+    status = rows(cur, "SELECT m.df_name, m.status, m.row_count, s.refresh_mode FROM pgtrickle.self_monitoring_status() m "
+                       "JOIN pgtrickle.pgt_stream_tables s ON s.pgt_schema = 'pgtrickle' AND s.pgt_name = m.df_name")
+    for r in status:
+        print("   %-28s %-8s %4d rows   %s" % r)
+    event = injected_spike(conn)
+    if event:
+        print("== One refresh was made slow; df_anomaly_signals flagged it, and this came on channel pg_trickle_alert:")
+        print("   %(anomaly)s %(state)s on %(schema)s.%(name)s: %(last_ms).0f ms, usually %(baseline_ms).1f ms" % event)
+        print("   %s" % event["recommendation"])
+    else:
+        print("== One refresh was made slow, and nobody noticed")
+    print("== Advice (df_threshold_advice): when should a refresh recompute instead?")
+    for r in rows(cur, "SELECT pgt_name, round(current_threshold::numeric, 3), round(recommended_threshold::numeric, 3), confidence, reason "
+                       "FROM pgtrickle.df_threshold_advice WHERE pgt_schema = 'public' ORDER BY pgt_name"):
+        print("   %-15s %5s -> %5s  %-6s %s" % r)
+    print("== Who reads whom, for a page that renders Mermaid (pgtrickle.explain_dag()):")
+    print("\n".join("   " + line for line in rows(cur, "SELECT pgtrickle.explain_dag()")[0][0].splitlines()))
+    return event is not None and len(status) == 5 and all(r[1] == "ACTIVE" for r in status)
+
+
 def run(seconds):
     until = time.time() + seconds
     clients = [Client(until, 50) for _ in range(4)]
@@ -170,7 +232,8 @@ def run(seconds):
     for r in rows(cur, "SELECT to_char(start_time, 'HH24:MI:SS.MS'), stream_table, action, rows_inserted, rows_deleted, round(duration_ms::numeric, 2) "
                        "FROM pgtrickle.refresh_timeline(5)"):
         print("   %s  %-24s %-13s +%-5d -%-5d %s ms" % r)
-    good = all(f[1:] == (0, 0) for f in found.values()) and all(d == (0, 0) for d in during) and probe.times and not probe.lost
+    watched = monitoring(connect("demo"))
+    good = watched and all(f[1:] == (0, 0) for f in found.values()) and all(d == (0, 0) for d in during) and probe.times and not probe.lost
     return 0 if good else 1
 
 
