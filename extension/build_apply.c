@@ -284,6 +284,7 @@ split_template(PgtLevel *level)
 	t = copyObject(t);
 	vars = gather_vars(t);
 	t->rtable = list_make1(placeholder_for(pgt_make_projection(block.inputs, inner, vars)));
+	pgt_canon_images(t);
 	return t;
 }
 

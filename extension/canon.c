@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_aggregate.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
@@ -121,6 +122,61 @@ canon_aggregate(Aggref *agg, PgtFindings *findings)
 		findings->notices =
 			lappend(findings->notices,
 					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
+}
+
+/* One row's text decides which of equal values the aggregate shows. */
+static void
+sort_by_image(Aggref *agg)
+{
+	TargetEntry *arg = linitial(agg->args);
+	CoerceViaIO *text = makeNode(CoerceViaIO);
+	CollateExpr *bytes = makeNode(CollateExpr);
+	SortGroupClause *clause = makeNode(SortGroupClause);
+	TargetEntry *key;
+
+	text->arg = copyObject(arg->expr);
+	text->resulttype = TEXTOID;
+	text->resultcollid = DEFAULT_COLLATION_OID;
+	text->coerceformat = COERCE_EXPLICIT_CAST;
+	text->location = -1;
+	bytes->arg = (Expr *) text;
+	bytes->collOid = C_COLLATION_OID;
+	bytes->location = -1;
+	key = makeTargetEntry((Expr *) bytes, 2, NULL, true);
+	key->ressortgroupref = 1;
+	clause->tleSortGroupRef = 1;
+	get_sort_group_operators(TEXTOID, true, true, false, &clause->sortop, &clause->eqop, NULL, &clause->hashable);
+	agg->args = lappend(agg->args, key);
+	agg->aggorder = list_make1(clause);
+}
+
+/* min() and max() of values that are equal in several forms. */
+static bool
+image_walker(Node *node, void *context)
+{
+	Aggref *agg = (Aggref *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, image_walker, context, 0);
+	if (IsA(node, Aggref) && agg->aggkind == AGGKIND_NORMAL && agg->aggorder == NIL && agg->aggdistinct == NIL && list_length(agg->args) == 1 &&
+		get_func_namespace(agg->aggfnoid) == PG_CATALOG_NAMESPACE && !pgt_order_matters(agg->aggfnoid, NIL))
+	{
+		Node *arg = (Node *) ((TargetEntry *) linitial(agg->args))->expr;
+		PgtCol col = {exprType(arg), exprTypmod(arg), exprCollation(arg), false};
+		char *name = get_func_name(agg->aggfnoid);
+
+		if ((strcmp(name, "min") == 0 || strcmp(name, "max") == 0) && pgt_type_has_order(col.type) && !pgt_col_image_safe(&col))
+			sort_by_image(agg);
+	}
+	return expression_tree_walker(node, image_walker, context);
+}
+
+void
+pgt_canon_images(Query *subquery)
+{
+	image_walker((Node *) subquery, NULL);
 }
 
 /* The minus of a constant, computed. */

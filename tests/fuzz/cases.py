@@ -6,6 +6,12 @@ CASES = {
         'query': 'SELECT -7.125::numeric AS a, -(1) AS b, count(*) AS n FROM f.t1 GROUP BY (-7.125::numeric), (-(1)::int)',
         'transactions': [["INSERT INTO f.t1 (k) VALUES (3)"], ["DELETE FROM f.t1"]],
     },
+    'a correlated minimum of equal values in several forms': {     # 0 and 0.0: what is taken away must look as it did
+        'setup': ["INSERT INTO f.t3 (id, p) VALUES (0, 1), (0, 2), (1, 3)", "INSERT INTO f.t2 (id, k, v, n) VALUES (1, 1, 0, 0), (2, 2, 0, 1.5)"],
+        'query': 'SELECT DISTINCT ON ((SELECT min(q.n) FROM f.t2 q WHERE q.v = t.id)) t.p FROM f.t3 t ORDER BY (SELECT min(q.n) FROM f.t2 q WHERE q.v = t.id), t.p',
+        'transactions': [["INSERT INTO f.t2 (id, k, v, n) VALUES (3, 3, 0, 0.0)", "INSERT INTO f.t3 (id, p) VALUES (0, 0.5)"], ["INSERT INTO f.t3 (id, p) VALUES (0, 0.25)"],
+                         ["DELETE FROM f.t2 WHERE n::text = '0'", "INSERT INTO f.t3 (id, p) VALUES (0, 0.1)"], ["DELETE FROM f.t2 WHERE n < 1", "DELETE FROM f.t3 WHERE p < 1"]],
+    },
     'a constant as a key of grouping sets': {
         'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)"],
         'query': "SELECT DATE '2024-01-03' AS a, count(*) AS n FROM f.t1 GROUP BY CUBE ((DATE '2024-01-03'), k) HAVING (DATE '2024-01-03') IS NOT NULL",
