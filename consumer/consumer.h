@@ -49,7 +49,7 @@ extern void pgt_workers_stop(void);
 
 /* ---- implemented by the capture side, called by the scheduling side ---- */
 
-/* does the extension's schema have our version?  Between attached and detached.  An older one is served without the policy layer */
+/* did the extension's schema have our version when we attached last?  An older one is served without the policy layer */
 extern bool pgt_consumer_schema_is_current(void);
 
 /* last LSN reported by on_progress; 0 while detached */

@@ -21,6 +21,7 @@
 
 #include "consumer/advice.h"
 #include "consumer/captured.h"
+#include "consumer/consumer.h"
 #include "consumer/log.h"
 #include "consumer/schedule.h"
 #include "consumer/sqlbuf.h"
@@ -576,6 +577,8 @@ void
 pgt_selfmon_on_plan(PgtSelfmon *m, const PgtPlan *plan)
 {
 	find_tables(m, plan);
+	/* the version before had no policy, whatever its tables are called */
+	m->present = m->present && pgt_consumer_schema_is_current();
 	if (m->present)
 		m->settled = false;
 	if (!plan->enabled || (!m->present && m->settled))

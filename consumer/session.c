@@ -650,7 +650,7 @@ pgt_session_is_attached(const PgtSession *s)
 bool
 pgt_consumer_schema_is_current(void)
 {
-	return pgt_session_is_attached(the_session) && pgt_schema_is_current(&the_session->schema);
+	return the_session != NULL && pgt_schema_is_current(&the_session->schema);
 }
 
 uint64_t

@@ -76,6 +76,13 @@ done
 check_sql "10 refreshes each on $old" "SELECT string_agg(DISTINCT n::text, ',') FROM (SELECT count(*) AS n FROM pgtrickle.pgt_refresh_history WHERE refresh_id > $begun GROUP BY pgt_id) x" 10
 all_equal "$old"
 incremental "$old" "$begun"
+# A stream table of that name is nobody's advice before the update: no policy runs.
+q "SELECT pgtrickle.create_stream_table('pgtrickle.df_threshold_advice', 'SELECT id FROM t', schedule => '1s')"
+before=$(last_refresh)
+write 20
+check_poll "the scheduler refreshes on $old" "SELECT count(*) > 0 FROM pgtrickle.pgt_refresh_history WHERE refresh_id > $before AND initiated_by = 'SCHEDULER'" t
+q "SELECT pgtrickle.drop_stream_table('pgtrickle.df_threshold_advice')"
+check "the policy rests on $old" test "$(grep -c ' policy: ' "$PGT_DIR/consumer.log")" = 0
 check_sql "version_check says what to do" "SELECT pgtrickle.version_check() LIKE '%run ALTER EXTENSION pg_trickle UPDATE'" t
 check_error "migrate says it too" "SELECT pgtrickle.migrate()" 55000 "ALTER EXTENSION pg_trickle UPDATE"
 

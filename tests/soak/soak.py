@@ -15,6 +15,7 @@ STS = int(os.environ.get("SOAK_STS", "50"))
 SOURCES = int(os.environ.get("SOAK_SOURCES", "10"))
 RATE = float(os.environ.get("SOAK_RATE", "1000"))           # inserted rows a minute, over all sources
 SCHEDULE = os.environ.get("SOAK_SCHEDULE", "5s 10s 20s 48s").split()    # 16,000 refreshes an hour with 50
+HISTORY = int(os.environ.get("SOAK_HISTORY", "10000"))      # refreshes of the last hour that are there when it begins
 TABLE_ROWS = 2000                                           # a source is kept at about this size
 SAMPLE_SECONDS = 5
 TICK = 0.1
@@ -98,6 +99,15 @@ def build(cur):
 EXPIRED = ("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action, status, initiated_by) "
            "SELECT 1000000, t, t, t + interval '3 ms', 'DIFFERENTIAL', 'COMPLETED', 'SCHEDULER' "
            "FROM (SELECT now() - interval '95 days' + g * interval '1 ms' AS t FROM generate_series(1, %s) g) x")
+
+
+# The hour before, so that a short run sees the windows of a long one.
+PAST = ("INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, end_time, action, status, initiated_by, rows_inserted, "
+        "delta_row_count, source_row_count) "
+        "SELECT ids[1 + g %% array_length(ids, 1)], t, t, t + (1 + g * 7 %% 40) * interval '100 us', CASE WHEN g %% 100 = 0 THEN 'FULL' ELSE 'DIFFERENTIAL' END, "
+        "'COMPLETED', 'SCHEDULER', g %% 100, g %% 100, 2000 "
+        "FROM (SELECT array_agg(pgt_id ORDER BY pgt_id) AS ids FROM pgtrickle.pgt_definitions) i, generate_series(1, %s) g, "
+        "LATERAL (SELECT now() - interval '59 minutes' + g * interval '58 minutes' / %s AS t) x")
 
 
 class Actor(threading.Thread):
@@ -354,6 +364,7 @@ def summary(began, actors, sampler, memory, figures, overhead):
         ("length", "%.1f min, %d user stream tables over %d sources, schedules %s" % (elapsed, STS, SOURCES, " ".join(SCHEDULE))),
         ("inserted rows", "%d, %.0f a minute; half as many updated, as many deleted" % (writer.done, writer.done / elapsed)),
         ("refreshes", "%d (%d of them by comparison), %.2f %% of the time busy" % (figures["refreshes"], figures["full"], figures["busy"] / (elapsed * 600))),
+        ("history", "%d rows of the hour before" % HISTORY),
         ("expired history", "%d rows came, %d purged beside the captures" % (ager.done, purger.done)),
         ("lock wait timeouts", str(sum(a.timeouts for a in actors))),
         ("slot behind at most", "%.1f MB" % sampler.worst_lag),
@@ -377,6 +388,8 @@ def main():
     cur = conn.cursor()
     build(cur)
     cur.execute(EXPIRED, (10000,))
+    if HISTORY:
+        cur.execute(PAST, (HISTORY, HISTORY))
     monitored = value(cur, "SELECT to_regproc('pgtrickle.setup_self_monitoring') IS NOT NULL") and os.environ.get("SOAK_DF", "1") == "1"
     if monitored:
         cur.execute("SELECT pgtrickle.setup_self_monitoring()")
