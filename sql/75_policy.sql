@@ -269,15 +269,13 @@ BEGIN
         RETURN 0;
     END IF;
     EXECUTE $q$
-        WITH now_in AS (
-            SELECT g.source_relid, sum(g.rows)::bigint AS pending, sum(g.bytes)::bigint AS bytes FROM pgtrickle._segments() g GROUP BY 1
-        ), current AS (
+        WITH current AS (
             SELECT r.relid, coalesce(l.captured_rows, 0) + coalesce(c.rows, 0) AS captured, coalesce(l.consumed_rows, 0) AS consumed_before,
-                   coalesce(b.pending, 0) AS pending, coalesce(b.bytes, 0) AS bytes, coalesce(c.rows, 0) AS fresh, l.pending_rows AS pending_before,
+                   coalesce(b.pending_rows, 0) AS pending, coalesce(b.buffer_bytes, 0) AS bytes, coalesce(c.rows, 0) AS fresh, l.pending_rows AS pending_before,
                    l.sample_id IS NULL AS first
               FROM pgtrickle.pgt_sources r
               JOIN pg_class k ON k.oid = r.relid AND k.relnamespace <> 'pgtrickle'::regnamespace
-              LEFT JOIN now_in b ON b.source_relid = r.relid
+              LEFT JOIN pgtrickle.cdc_buffer_row_counts() b ON b.source_relid = r.relid
               LEFT JOIN (SELECT u.relid, sum(u.rows)::bigint AS rows FROM unnest($1, $2) AS u(relid, rows) GROUP BY 1) c ON c.relid = r.relid
               LEFT JOIN LATERAL (SELECT * FROM pgtrickle.pgt_buffer_samples s WHERE s.source_relid = r.relid ORDER BY s.sample_id DESC LIMIT 1) l ON true
         )

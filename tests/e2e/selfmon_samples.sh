@@ -19,6 +19,7 @@ check_poll "then what came since" "$(newest t)" "30,0,30"
 q "UPDATE t SET x = 0 WHERE id <= 5"
 check_poll "an update is two rows" "$(newest t)" "40,0,40"
 q "SELECT pgtrickle.refresh_stream_table('a')" > /dev/null
+check_poll "a refresh consumes them" "$(newest t)" "40,40,0"
 q "INSERT INTO u VALUES (1)"
 check_poll "another source" "$(newest u | sed "s/|| ',' || consumed_rows || ',' || pending_rows//")" 1
 consumer_stop
