@@ -4,24 +4,10 @@
 # A 20-column table with FULL identity; transactions of TX changes.  The same WAL is decoded from the same position by each plugin in turn
 # (copied slots), RUNS times round robin; medians.  Peers are measured when their libraries are installed.
 #   RUNS (5)  ROWS (100000)  TX (10)  PEERS (1; 0: only ours)
-set -uo pipefail
-PGT_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-export PGT_TOP PG_CONFIG=${PG_CONFIG:-pg_config} PGT_TEST=bench_plugin_cost
-if [ -z "${PGT_RUN:-}" ]; then
-	. "$PGT_TOP/tests/lib/prepare.sh"
-	make_run_directory
-	prepare_server
-	OWN_RUN=$PGT_RUN
-fi
-. "$PGT_TOP/tests/lib/cluster.sh"
-. "$PGT_TOP/tests/lib/plugin.sh"
-finish() { local code=$?; (exit $code); (trap - EXIT; cluster_cleanup); [ -z "${OWN_RUN:-}" ] || rm -rf "$OWN_RUN"; exit $code; }
-trap finish EXIT
+. "$(dirname "${BASH_SOURCE[0]}")/_plugin.sh"
 
 RUNS=${RUNS:-5} ROWS=${ROWS:-100000} TX=${TX:-10} PEERS=${PEERS:-1}
-config=$PGT_BIN/pg_config
-lib=$("$config" --pkglibdir)
-cc -O2 -fPIC -shared -I"$("$config" --includedir-server)" -o "$lib/pgt_nothing.so" "$PGT_TOP/tests/bench/nothing/pgt_nothing.c" || exit 1
+lib=$("$PGT_BIN/pg_config" --pkglibdir)
 system=$(pg_config --pkglibdir)
 for p in wal2json decoderbufs; do [ -e "$lib/$p.so" ] || cp "$system/$p.so" "$lib/" 2> /dev/null; done
 cluster_new "output_plugin_libraries='pgoutput, test_decoding, pgtrickle_output, pgt_nothing, wal2json, decoderbufs'" \

@@ -2,23 +2,9 @@
 # plugin_linger.sh: what the option linger saves: CPU of a walsender per one-row transaction at RATE tx/s for several values; and
 # of the plugin that does nothing, for comparison.
 #   RATE (1000)  SECONDS_EACH (5)  LINGER ("0 2 5 10")
-set -uo pipefail
-PGT_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-export PGT_TOP PG_CONFIG=${PG_CONFIG:-pg_config} PGT_TEST=bench_plugin_linger
-if [ -z "${PGT_RUN:-}" ]; then
-	. "$PGT_TOP/tests/lib/prepare.sh"
-	make_run_directory
-	prepare_server
-	OWN_RUN=$PGT_RUN
-fi
-. "$PGT_TOP/tests/lib/cluster.sh"
-. "$PGT_TOP/tests/lib/plugin.sh"
-finish() { local code=$?; (exit $code); (trap - EXIT; cluster_cleanup); [ -z "${OWN_RUN:-}" ] || rm -rf "$OWN_RUN"; exit $code; }
-trap finish EXIT
+. "$(dirname "${BASH_SOURCE[0]}")/_plugin.sh"
 
 RATE=${RATE:-1000} SECONDS_EACH=${SECONDS_EACH:-5} LINGER=${LINGER:-0 2 5 10}
-cc -O2 -fPIC -shared -I"$("$PGT_BIN/pg_config" --includedir-server)" -o "$("$PGT_BIN/pg_config" --pkglibdir)/pgt_nothing.so" \
-	"$PGT_TOP/tests/bench/nothing/pgt_nothing.c" || exit 1
 cluster_new "output_plugin_libraries='pgoutput, test_decoding, pgtrickle_output, pgt_nothing'" autovacuum=off
 registry_new
 q "CREATE TABLE acc (id int PRIMARY KEY, v int); ALTER TABLE acc REPLICA IDENTITY FULL; INSERT INTO acc SELECT g, 0 FROM generate_series(1, 10000) g; SELECT reg('acc', '{1,2}')" > /dev/null
