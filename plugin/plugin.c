@@ -266,6 +266,10 @@ nap(PgtSession *s, TimestampTz commit_time, XLogRecPtr end_lsn)
 	}
 }
 
+/*
+ * Each commit is written at once, although a write costs as much as several changes.  A frame must not be kept for the next commit:
+ * the server calls nobody before it waits for WAL, and its keepalives would claim that what is kept has been sent.
+ */
 static void
 commit_cb(LogicalDecodingContext *ctx, ReorderBufferTXN *txn, XLogRecPtr commit_lsn)
 {
