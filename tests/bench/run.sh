@@ -26,7 +26,7 @@ remark()
 			;;
 		apply_rate)
 			echo "An update is two rows in the buffer. Walsender, consumer and COPY share the machine's cores, so on two of them the rate follows the CPU of all three; about half of"
-			echo "the walsender's is the server's own loop (one look for replies per WAL record), which native replication has, too, and most of COPY's is the receive functions of the columns."
+			echo "the walsender's is the server's own loop (one look for replies per WAL record), which native replication has, too, and nearly half of COPY's is taking rows apart into columns."
 			;;
 	esac
 }
