@@ -3,7 +3,7 @@
 # register_lock_timeout, even behind a long transaction; the load itself makes nobody wait, survives the loss of its backend, and is exact.  A
 # load in the creating transaction is the other way round: the writers wait for it, and are seen to.
 . "$(dirname "$0")/../lib/cluster.sh"
-mb=${LOAD_MB:-60}
+mb=${LOAD_MB:-40}
 lock_ms=400
 slack_ms=1500
 cluster_new pg_trickle.sync_load_limit=1MB pg_trickle.register_lock_timeout=$lock_ms shared_buffers=128MB max_wal_size=8GB
@@ -27,7 +27,7 @@ create() { PGAPPNAME=creator q "SELECT pgtrickle.create_stream_table('$1', \$\$$
 mkfifo "$PGT_DIR/control"
 /usr/bin/python3 "$(dirname "$0")/_writers.py" "$PGT_DIR/control" "$PGT_DIR/writers.out" > "$PGT_DIR/python.out" 2>&1 &
 writers=$!
-exec 3> "$PGT_DIR/control"
+exec 3<> "$PGT_DIR/control"                              # both ways: does not wait for the reader, and outlives it
 phase() { echo "phase $1" >&3; poll_cmd 20 grep -qs "phase $1" "$PGT_DIR/writers.out.ack" || fail "the writers are at work"; }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
@@ -36,7 +36,7 @@ phase registering
 PGAPPNAME=long q "BEGIN; UPDATE big SET v = v WHERE id = -1; SELECT pg_sleep(4); COMMIT" > /dev/null &
 long=$!
 poll_until "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'long' AND wait_event = 'PgSleep'" 1 20
-notice=$(create slowly "$(slowly 150)" 1s)
+notice=$(create slowly "$(slowly 100)" 1s)
 check_sql "registered only when the long transaction had ended" "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'long'" 0
 check_eq "a NOTICE says who fills it" "$(grep -c 'will be filled in the background' <<< "$notice")" 1
 wait $long
