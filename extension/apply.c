@@ -50,6 +50,19 @@ same_image(const PgtCol *col, const char *l, const char *r)
 
 /* --- bags --- */
 
+/* What is applied to the ST, or to an inner table: two ENRs of a program. */
+static char *
+delta_name(const PgtTarget *target)
+{
+	return target->number == 0 ? "__pgt_delta" : psprintf("__pgt_delta%d", target->number);
+}
+
+static char *
+change_name(const PgtTarget *target)
+{
+	return target->number == 0 ? "__pgt_chg" : psprintf("__pgt_chg%d", target->number);
+}
+
 /* Storage columns (1-based) that an ordinary index on the ST must begin with; NIL: it is one on their hash. */
 static List *
 index_columns(PgtStore *store)
@@ -177,26 +190,26 @@ victims(PgtStore *store, const PgtTarget *target)
 
 	if (all_image_safe(store))
 		return psprintf("SELECT v.tid FROM (SELECT s.ctid AS tid, d.n, pg_catalog.row_number() OVER (PARTITION BY d.id) AS rn "
-						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM __pgt_delta d WHERE d.w < 0) d "
+						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM %s d WHERE d.w < 0) d "
 						"CROSS JOIN %s) v WHERE v.rn <= v.n",
-						matching_rows(store, target));
+						delta_name(target), matching_rows(store, target));
 	return psprintf("SELECT r.tid FROM (SELECT q.tid, q.n, pg_catalog.row_number() OVER (PARTITION BY q.cls ORDER BY q.pref DESC) AS rn "
 					"FROM (SELECT v.tid, v.cls, pg_catalog.max(v.clsn) AS n, pg_catalog.max((v.image AND v.rn <= v.n)::pg_catalog.int4) AS pref "
 					"FROM (SELECT s.ctid AS tid, d.cls, d.clsn, d.n, %s AS image, "
 					"pg_catalog.row_number() OVER (PARTITION BY d.id, %s) AS rn "
 					"FROM (SELECT d.*, -d.w AS n, d.rid AS id, pg_catalog.min(d.rid) OVER (PARTITION BY %s) AS cls, "
 					"pg_catalog.sum(-d.w) OVER (PARTITION BY %s) AS clsn "
-					"FROM (SELECT d.*, pg_catalog.row_number() OVER () AS rid FROM __pgt_delta d WHERE d.w < 0) d) d "
+					"FROM (SELECT d.*, pg_catalog.row_number() OVER () AS rid FROM %s d WHERE d.w < 0) d) d "
 					"CROSS JOIN %s) v GROUP BY v.tid, v.cls) q) r WHERE r.rn <= r.n",
-					image_match(store), image_match(store), keys, keys, matching_rows(store, target));
+					image_match(store), image_match(store), keys, keys, delta_name(target), matching_rows(store, target));
 }
 
 char *
 pgt_expected_victims(PgtStore *store, const PgtTarget *target)
 {
 	return psprintf("ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
-					"(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM __pgt_delta d WHERE d.w < 0)))",
-					victims(store, target));
+					"(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM %s d WHERE d.w < 0)))",
+					victims(store, target), delta_name(target));
 }
 
 static char *
@@ -247,9 +260,9 @@ paired_rows(PgtStore *store, const PgtTarget *target)
 					"(SELECT o.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM "
 					"(SELECT s.ctid AS tid%s FROM %s s WHERE s.%s) o) o FULL JOIN "
 					"(SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn "
-					"FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0) n ON %so.rn = n.rn",
+					"FROM %s d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0) n ON %so.rn = n.rn",
 					pgt_columns("n", store->nvisible, 0), row_key_list(store, "o"), old.data, target->st,
-					pgt_expected_victims(store, target), row_key_list(store, "d"), on.data);
+					pgt_expected_victims(store, target), row_key_list(store, "d"), delta_name(target), on.data);
 }
 
 /* Deletes, updates and inserts of an ENR of (op, tid, c1..cn); every row with a tid is there once. */
@@ -273,32 +286,59 @@ change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int 
 										pgt_store_columns(store, n), pgt_columns("h", n, 0), changes)));
 }
 
-List *
-pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
+/* What brings the table up to date with the delta. */
+static List *
+bag_steps(PgtStore *store, const PgtTarget *target)
 {
-	PgtStep *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_delta", delta);
-	char *cols = pgt_columns("d", store->nvisible, 0);
+	char *delta = delta_name(target);
 	PgtStep *take;
-	List *steps;
 
-	net->skip_if_empty = true;
-	steps = list_make1(net);
-	steps = lappend(steps, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL,
-									psprintf("SELECT %s FROM __pgt_delta d", pgt_join2("d.w::pg_catalog.int4 AS w", cols))));
 	if (store->rowkey != NIL)
 	{
-		take = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, "__pgt_chg", paired_rows(store, target));
+		take = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, change_name(target), paired_rows(store, target));
 		take->seqscan_off = has_index(store, target);
-		steps = lappend(steps, take);
-		return list_concat(steps, change_steps(store, target, "__pgt_chg", store->nvisible));
+		return lcons(take, change_steps(store, target, take->name, store->nvisible));
 	}
 	take = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE %s", target->st, pgt_expected_victims(store, target)));
 	take->seqscan_off = has_index(store, target);
-	steps = lappend(steps, take);
-	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
-									psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
-											 target->st, pgt_store_columns(store, store->nvisible), cols)));
-	return steps;
+	return list_make2(take, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
+									 psprintf("INSERT INTO %s (%s) SELECT %s FROM %s d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
+											  target->st, pgt_store_columns(store, store->nvisible),
+											  pgt_columns("d", store->nvisible, 0), delta)));
+}
+
+List *
+pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char *delta)
+{
+	PgtStep *net = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, delta_name(target), delta);
+	List *steps = bag_steps(store, target);
+	ListCell *lc;
+
+	if (target->number > 0)
+	{
+		foreach (lc, steps)
+			((PgtStep *) lfirst(lc))->counts = PGT_COUNT_NONE;
+		return lcons(net, steps);
+	}
+	net->skip_if_empty = true;
+	steps = lcons(pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL,
+						   psprintf("SELECT %s FROM __pgt_delta d",
+									pgt_join2("d.w::pg_catalog.int4 AS w", pgt_columns("d", store->nvisible, 0)))),
+				  steps);
+	return lcons(net, steps);
+}
+
+char *
+pgt_bag_difference(PgtStore *store, const PgtTarget *target, const char *rows)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < store->nvisible; i++)
+		appendStringInfo(&s, "s.%s AS c%d, ", store->names[i], i + 1);
+	return pgt_select_of(pgt_net(store->cols, store->nvisible,
+								 psprintf("(SELECT q.*, 1 AS w FROM (%s) q UNION ALL SELECT %s -1 AS w FROM %s s)",
+										  rows, s.data, target->st)));
 }
 
 /* --- keyed --- */

@@ -18,6 +18,9 @@ extern char *pgt_expected_victims(PgtStore *store, const PgtTarget *target);
 /* Programs that compare a bag with `rows`, a statement of c1..cn: diff.c */
 extern List *pgt_diff_bag(PgtStore *store, const PgtTarget *target, const char *rows);
 
+/* The query's rows and the table's rows negated, netted: what has to change. */
+extern char *pgt_bag_difference(PgtStore *store, const PgtTarget *target, const char *rows);
+
 /*
  * Programs for a keyed ST: `changes` is a statement that yields the change set: op "char" ('i', 'd', 'u'), tid (ctid of the old
  * row), c1..cm new storage columns, o1..om old ones, vis (visible columns differ).

@@ -526,27 +526,52 @@ add_beside(Query *q, RangeTblEntry *rte, bool left, List *on)
 	q->jointree->fromlist = list_make1(join);
 }
 
+static Query *new_template(List *targets);
+
+/* A subquery that has to be run row by row: its value depends on the row. */
+static bool
+has_correlated_value(Node *node, void *context)
+{
+	SubLink *s = (SubLink *) node;
+
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, SubLink) && s->subLinkType != EXISTS_SUBLINK && s->subLinkType != ANY_SUBLINK && pgt_is_correlated(s->subselect))
+		return true;
+	return expression_tree_walker(node, has_correlated_value, context);
+}
+
+/*
+ * Conditions whose subqueries the planner can join come first, in a node of their own: so those that must be computed for each row are
+ * computed, and their rows looked up, for the rows that are left.
+ */
 static PgtOp *
 make_apply(List *inputs, List *quals, Query *q)
 {
 	PgtOp *op = pgt_build_op(PGT_OP_APPLY);
 	List *plain = NIL;
 	List *subs = NIL;
+	List *late = NIL;
 	List *vars;
 	ListCell *lc;
 
 	foreach (lc, quals)
-		if (checkExprHasSubLink(lfirst(lc)))
+		if (has_correlated_value(lfirst(lc), NULL))
+			late = lappend(late, lfirst(lc));
+		else if (checkExprHasSubLink(lfirst(lc)))
 			subs = lappend(subs, lfirst(lc));
 		else
 			plain = lappend(plain, lfirst(lc));
-	if (subs != NIL)
-		q->jointree->quals = (Node *) make_ands_explicit(subs);
+	if (late != NIL || subs != NIL)
+		q->jointree->quals = (Node *) make_ands_explicit(late != NIL ? late : subs);
 	op->query = copyObject(q);
 	op->query->hasSubLinks = true;
 	vars = gather_vars(op->query);
 	op->query->rtable = lcons(pgt_placeholder(1, true), list_delete_first(op->query->rtable));
-	op->children = list_make1(pgt_make_select(inputs, plain, vars));
+	if (late != NIL && subs != NIL)
+		op->children = list_make1(make_apply(inputs, list_concat(plain, subs), new_template(vars)));
+	else
+		op->children = list_make1(pgt_make_select(inputs, plain, vars));
 	adopt_walker((Node *) op->query, op);
 	simplify_walker((Node *) op->query->targetList, op);
 	simplify_walker((Node *) op->query->jointree, op);

@@ -125,7 +125,7 @@ pgt_compile(PG_FUNCTION_ARGS)
 	Out out = {(ReturnSetInfo *) fcinfo->resultinfo};
 	PgtView *view = pgt_view_compile(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	char *st = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	PgtTarget target = {st, InvalidOid, psprintf("%s_inner", st)};
+	PgtTarget target = {.st = st, .inner = psprintf("%s_inner", st)};
 	ArrayType *array = PG_GETARG_ARRAYTYPE_P(2);
 	Datum *elems;
 	int nelems;

@@ -50,7 +50,7 @@ pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtFrom d = pgt_delta(cxt, op);
 
-	if (d == NULL || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART || op->clock)
+	if (d == NULL || pgt_inner_bound(op) || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART || op->clock)
 		return d; /* netted ENRs already */
 	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
 }

@@ -13,8 +13,9 @@
 #include "delta.h"
 #include "part.h"
 
-/* How many rows a LIMIT reads beyond its own without asking how many were inserted. */
+/* How many rows a LIMIT reads beyond its own: the first of these that covers what was inserted, so that there are few plans. */
 #define FEW_INSERTED 100
+#define SOME_INSERTED 1000
 
 static char *
 as_bag(const PgtOp *op, const char *rows, const char *minus)
@@ -70,7 +71,7 @@ first_rows(const PgtOp *op, const char *more)
 	return s.data;
 }
 
-/* A constant limit lets the planner see that an index will do; a large delta takes the other branch. */
+/* A constant limit lets the planner see that an index will do; a large delta takes the last branch. */
 static PgtFrom
 delta_limit(PgtDeltaCtx *cxt, const PgtOp *op)
 {
@@ -78,9 +79,11 @@ delta_limit(PgtDeltaCtx *cxt, const PgtOp *op)
 	char *d = pgt_delta_netted(cxt, child);
 	char *inserted = psprintf("(SELECT coalesce(pg_catalog.sum(i.w) FILTER (WHERE i.w > 0), 0)::pg_catalog.int8 FROM %s i)", d);
 	char *cols = pgt_columns("f", child->ncols, 0);
-	char *rows = psprintf("SELECT %s FROM (%s) f WHERE %s <= %d UNION ALL SELECT %s FROM (%s) f WHERE %s > %d",
+	char *rows = psprintf("SELECT %s FROM (%s) f WHERE %s <= %d UNION ALL SELECT %s FROM (%s) f WHERE %s BETWEEN %d AND %d "
+						  "UNION ALL SELECT %s FROM (%s) f WHERE %s > %d",
 						  cols, first_rows(op, psprintf("%d", FEW_INSERTED)), inserted, FEW_INSERTED,
-						  cols, first_rows(op, inserted), inserted, FEW_INSERTED);
+						  cols, first_rows(op, psprintf("%d", SOME_INSERTED)), inserted, FEW_INSERTED + 1, SOME_INSERTED,
+						  cols, first_rows(op, inserted), inserted, SOME_INSERTED);
 
 	rows = pgt_enr(cxt, "p", rows);
 	return difference(cxt, op, pgt_part_sql(op, rows), pgt_part_sql(op, as_bag(child, rows, d)));

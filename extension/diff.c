@@ -18,22 +18,6 @@
 /* op, tid and present, rn of both sides, vis, hid; some to spare */
 #define CHANGE_EXTRAS 16
 
-static PgtStore *
-without_constraints(const PgtStore *store)
-{
-	PgtStore *copy = palloc(sizeof(PgtStore));
-
-	*copy = *store;
-	copy->rowkey = NIL;
-	copy->cols = palloc(sizeof(PgtCol) * store->ncols);
-	for (int i = 0; i < store->ncols; i++)
-	{
-		copy->cols[i] = store->cols[i];
-		copy->cols[i].notnull = false;
-	}
-	return copy;
-}
-
 /* ---------- with a row key ---------- */
 
 static char *
@@ -124,7 +108,7 @@ plain_diff(PgtStore *store, const PgtTarget *target, const char *rows)
 List *
 pgt_diff_bag(PgtStore *store, const PgtTarget *target, const char *rows)
 {
-	PgtStore *plain = without_constraints(store);
+	PgtStore *plain = pgt_store_unconstrained(store);
 
 	if (store->rowkey == NIL || 2 * store->ncols + CHANGE_EXTRAS > MaxTupleAttributeNumber)
 		return plain_diff(plain, target, rows);

@@ -4,15 +4,21 @@
  * Kept is an AGG node that can be maintained by weights and is either scalar (a value that conditions above compare with: its old and
  * its new value are then known without reading its input) or read whole by something above: ORDER BY with LIMIT, windows over all
  * rows, a condition with a subquery that refers to nothing outside, HAVING, extrema of groups.  Elsewhere touched groups are
- * recomputed, which needs no storage.
+ * recomputed, which needs no storage.  Kept as a bag are the rows below a LIMIT, where they come from more than one table and no index of
+ * a table gives their order.
  *
  * A program maintains its stores first, innermost first, and writes each one's table at once: whatever comes later reads the post
  * state there.  Group keys have one image per value, so that a group's row is the same bytes in every statement.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "apply.h"
@@ -143,13 +149,93 @@ keep(PgtOp *op, List *order, List **inners)
 		names = lappend(names, psprintf("c%d", i));
 	inner = palloc0(sizeof(PgtInner));
 	inner->number = list_length(*inners) + 1;
-	inner->store = pgt_store_plan(all_columns(op), names);
-	if (inner->store->kind != PGT_STORE_WEIGHTS)
+	inner->store = op->kind == PGT_OP_AGG ? pgt_store_plan(all_columns(op), names) : pgt_store_bag(op, names);
+	if (op->kind == PGT_OP_AGG && inner->store->kind != PGT_STORE_WEIGHTS)
 		return; /* too wide */
 	inner->text = text;
 	inner->order = order;
 	op->inner = inner;
 	*inners = lappend(*inners, inner);
+}
+
+/* Does an index of a table have this column first, so that rows come in its order? */
+static bool
+index_leads(Oid relid, int attnum)
+{
+	Relation rel = table_open(relid, NoLock);
+	bool found = false;
+	ListCell *lc;
+
+	foreach (lc, RelationGetIndexList(rel))
+	{
+		HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		found |= ((Form_pg_index) GETSTRUCT(tuple))->indkey.values[0] == attnum;
+		ReleaseSysCache(tuple);
+	}
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* Can the first rows of the node in the order of this column be had without all of them? */
+static bool
+order_served(const PgtOp *op, int col)
+{
+	Var *v;
+
+	switch (op->kind)
+	{
+		case PGT_OP_SCAN:
+			return index_leads(op->relid, list_nth_int(op->attnums, col - 1));
+		case PGT_OP_SELECT:
+			v = list_nth(op->targets, col - 1);
+			return IsA(v, Var) && order_served(pgt_op_child(op, v->varno), v->varattno);
+		case PGT_OP_OUTER:
+			return !op->full && col <= pgt_op_child(op, 1)->ncols && order_served(pgt_op_child(op, 1), col);
+		case PGT_OP_APPLY:
+			v = (Var *) list_nth_node(TargetEntry, op->query->targetList, col - 1)->expr;
+			return IsA(v, Var) && v->varno == 1 && v->varlevelsup == 0 && order_served(pgt_op_child(op, 1), v->varattno);
+		case PGT_OP_AGG:
+			return storable_states(op) != NULL; /* it will be kept, with an index */
+		default:
+			return false;
+	}
+}
+
+/*
+ * Rows below a LIMIT, where every refresh would compute and sort all of them.  Those of a single table are not copied: an index on
+ * it is the better way.
+ */
+static bool
+worth_keeping(const PgtOp *op, const PgtPart *limit)
+{
+	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || op->ncols == 0 || op->clock ||
+		op->kind == PGT_OP_AGG || op->kind == PGT_OP_SCAN ||
+		order_served(op, ((PgtSortKey *) linitial(limit->order))->col))
+		return false;
+	for (int i = 0; i < op->ncols; i++)
+		if (!can_be_column(&op->cols[i]) || !pgt_col_image_safe(&op->cols[i]))
+			return false;
+	while (op->kind == PGT_OP_SELECT && list_length(op->children) == 1)
+		op = pgt_op_child(op, 1);
+	return op->kind != PGT_OP_SCAN && op->children != NIL;
+}
+
+static void
+plan_part(PgtOp *op, Use use, List **inners)
+{
+	PgtOp *child = pgt_op_child(op, 1);
+	bool limit = op->part->kind == PGT_PART_LIMIT;
+
+	if (worth_keeping(child, op->part))
+	{
+		plan_node(child, (Use){false, NIL}, inners);
+		keep(child, op->part->order, inners);
+	}
+	else
+		plan_node(child, (Use){use.whole || op->part->keys == NIL, limit ? op->part->order : NIL}, inners);
 }
 
 static void
@@ -192,7 +278,7 @@ plan_node(PgtOp *op, Use use, List **inners)
 			plan_apply(op, use, inners);
 			break;
 		case PGT_OP_PART:
-			plan_children(op, (Use){use.whole || op->part->keys == NIL, op->part->kind == PGT_PART_LIMIT ? op->part->order : NIL}, inners);
+			plan_part(op, use, inners);
 			break;
 		case PGT_OP_SELECT:
 			plan_children(op, (Use){use.whole, order_below(op, use.order)}, inners);
@@ -225,6 +311,9 @@ pgt_inner_plan(PgtOp *root)
 
 /* --- tables --- */
 
+/* Further sort keys decide between few rows. */
+#define MAX_ORDER_KEYS 3
+
 /* An index on what a LIMIT sorts by; NULL where none can serve. */
 static char *
 order_index(const PgtInner *inner)
@@ -239,7 +328,7 @@ order_index(const PgtInner *inner)
 		const PgtCol *col = &inner->store->cols[key->col - 1];
 		TypeCacheEntry *type = lookup_type_cache(col->type, TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
 
-		if (!is_short(col) || (key->sortop != type->lt_opr && key->sortop != type->gt_opr) || foreach_current_index(lc) == 16)
+		if (!is_short(col) || (key->sortop != type->lt_opr && key->sortop != type->gt_opr) || foreach_current_index(lc) == MAX_ORDER_KEYS)
 			break;
 		appendStringInfo(&s, "%s%s%s NULLS %s", s.len > 0 ? ", " : "", inner->store->names[key->col - 1],
 						 key->sortop == type->gt_opr ? " DESC" : "", key->nulls_first ? "FIRST" : "LAST");
@@ -315,14 +404,57 @@ pgt_inner_rows(const PgtInner *inner)
 static PgtTarget
 target_of(const PgtInner *inner)
 {
-	return (PgtTarget){.st = inner->table};
+	return (PgtTarget){.st = inner->table, .number = inner->number};
+}
+
+/* The rows of a bag, not from its table. */
+static char *
+bag_rows(PgtInner *inner)
+{
+	char *table = inner->table;
+	char *sql;
+
+	inner->table = NULL;
+	sql = pgt_post(inner->store->root);
+	inner->table = table;
+	return sql;
+}
+
+static char *
+rows_of(PgtInner *inner)
+{
+	return inner->store->kind == PGT_STORE_BAG ? bag_rows(inner) : pgt_store_load(inner->store);
+}
+
+static void
+maintain_bag(PgtDeltaCtx *cxt, PgtInner *inner)
+{
+	PgtStore *store = inner->store;
+	PgtTarget target = target_of(inner);
+	char *table = inner->table;
+	PgtFrom delta;
+	List *steps;
+
+	inner->table = NULL;
+	delta = pgt_delta(cxt, store->root);
+	inner->table = table;
+	steps = pgt_apply_bag(store, &target, pgt_select_of(pgt_net(store->cols, store->nvisible, delta)));
+	inner->delta = ((PgtStep *) linitial(steps))->name;
+	cxt->steps = list_concat(cxt->steps, steps);
 }
 
 static void
 maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 {
 	PgtTarget target = target_of(inner);
-	char *changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
+	char *changes;
+
+	if (inner->store->kind == PGT_STORE_BAG)
+	{
+		maintain_bag(cxt, inner);
+		return;
+	}
+	changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
 
 	inner->delta = pgt_enr(cxt, "i", pgt_change_delta(inner->store, changes));
 	cxt->steps = list_concat(cxt->steps, pgt_apply_inner(inner->store, &target, changes));
@@ -354,7 +486,7 @@ pgt_inner_load(List *inners)
 			steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_NONE, NULL,
 											psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", inner->table,
 													 pgt_store_columns(store, store->ncols), pgt_columns("q", store->ncols, 0),
-													 pgt_store_load(store))));
+													 rows_of(inner))));
 	}
 	return steps;
 }
@@ -373,6 +505,12 @@ pgt_inner_diff(List *inners)
 
 		if (inner->table == NULL)
 			continue;
+		if (inner->store->kind == PGT_STORE_BAG)
+		{
+			steps = list_concat(steps, pgt_apply_bag(pgt_store_unconstrained(inner->store), &target,
+													 pgt_bag_difference(inner->store, &target, rows_of(inner))));
+			continue;
+		}
 		steps = lappend(steps, pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, name,
 										pgt_change_set(inner->store, psprintf("(%s)", pgt_store_load(inner->store)),
 													   pgt_old_rows(inner->store, &target, NULL))));

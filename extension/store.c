@@ -178,6 +178,36 @@ pgt_store_plan(PgtOp *root, List *names)
 }
 
 PgtStore *
+pgt_store_bag(PgtOp *root, List *names)
+{
+	PgtStore *store = pgt_store_plain(root->cols, names);
+
+	store->root = root;
+	store->rowkey = indexable_row_key(root);
+	return store;
+}
+
+/*
+ * For a comparison nothing is known of the stored rows: they may be older than a NOT NULL or a primary key that the query's rows
+ * fulfil today.
+ */
+PgtStore *
+pgt_store_unconstrained(const PgtStore *store)
+{
+	PgtStore *copy = palloc(sizeof(PgtStore));
+
+	*copy = *store;
+	copy->rowkey = NIL;
+	copy->cols = palloc(sizeof(PgtCol) * store->ncols);
+	for (int i = 0; i < store->ncols; i++)
+	{
+		copy->cols[i] = store->cols[i];
+		copy->cols[i].notnull = false;
+	}
+	return copy;
+}
+
+PgtStore *
 pgt_store_plain(PgtCol *cols, List *names)
 {
 	PgtStore *store = palloc0(sizeof(PgtStore));

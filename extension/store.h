@@ -39,6 +39,8 @@ typedef struct PgtStore
 
 /* store.c */
 extern PgtStore *pgt_store_plan(PgtOp *root, List *names);      /* names of the visible columns */
+extern PgtStore *pgt_store_bag(PgtOp *root, List *names);       /* a bag whatever the node is */
+extern PgtStore *pgt_store_unconstrained(const PgtStore *store); /* of a bag: nothing is known of the stored rows */
 extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);    /* a bag of the query's columns, no tree */
 extern char *pgt_store_rows(PgtStore *store, const char *from); /* the same for the groups of a FROM item of AGG's input */
 extern char *pgt_store_hidden(PgtStore *store);                 /* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */

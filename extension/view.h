@@ -72,6 +72,7 @@ typedef struct PgtTarget
 {
 	const char *st;
 	Oid relid;
+	int number;        /* 0: the ST itself; else which inner table */
 	const char *inner; /* inner table i is called this and then i, from 1; NULL: there are none, compute everything */
 } PgtTarget;
 

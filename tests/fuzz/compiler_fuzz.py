@@ -187,7 +187,11 @@ class Round:
             rows = self.cur.fetchall()
             if rows:
                 raise Difference(f'diff program finds rows of {name} to change: {rows}')
-        first = [s for s in compiled['diff'] if s[0].startswith('enr') and not s[1].startswith('__pgt_inner')][0]
+        for _, name, sql in [s for s in compiled['diff'] if (s[1] or '').startswith('__pgt_delta') and s[1] != '__pgt_delta']:
+            n = self.run(f'CREATE TEMP TABLE {name} AS {sql}')
+            if n:
+                raise Difference(f'diff program finds {n} rows of {name} to change')
+        first = [s for s in compiled['diff'] if s[1] in ('__pgt_delta', '__pgt_chg')][0]
         self.run(f'CREATE TEMP TABLE nothing AS {first[2]}')
         self.cur.execute('SET LOCAL search_path = pg_catalog, e, pg_temp')
         self.cur.execute(f'SELECT * FROM nothing WHERE {self.differs_by_value(first[1])} LIMIT 3')
