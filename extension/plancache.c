@@ -146,11 +146,9 @@ add_view(const PgtStreamTable *st)
 	entry->view = view;
 	entry->programs = NIL;
 	entry->stale = false;
-	entry->target.st = name;
-	entry->target.inner = inner;
+	entry->target = (PgtTarget){.st = name, .relid = st->relid, .inner = inner};
 	if (inner == NULL)
 		view->ninners = 0;
-	entry->target.relid = st->relid;
 	dlist_push_head(&lru_list, &entry->lru);
 	nviews++;
 	return entry;

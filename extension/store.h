@@ -38,13 +38,13 @@ typedef struct PgtStore
 } PgtStore;
 
 /* store.c */
-extern PgtStore *pgt_store_plan(PgtOp *root, List *names);      /* names of the visible columns */
-extern PgtStore *pgt_store_bag(PgtOp *root, List *names);       /* a bag whatever the node is */
+extern PgtStore *pgt_store_plan(PgtOp *root, List *names);       /* names of the visible columns */
+extern PgtStore *pgt_store_bag(PgtOp *root, List *names);        /* a bag whatever the node is */
 extern PgtStore *pgt_store_unconstrained(const PgtStore *store); /* of a bag: nothing is known of the stored rows */
-extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);    /* a bag of the query's columns, no tree */
-extern char *pgt_store_rows(PgtStore *store, const char *from); /* the same for the groups of a FROM item of AGG's input */
-extern char *pgt_store_hidden(PgtStore *store);                 /* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */
-extern char *pgt_store_inits(PgtStore *store, bool recount);    /* "<aggregate> AS n<state>, ..." over the AGG's input a1 */
+extern PgtStore *pgt_store_plain(PgtCol *cols, List *names);     /* a bag of the query's columns, no tree */
+extern char *pgt_store_rows(PgtStore *store, const char *from);  /* the same for the groups of a FROM item of AGG's input */
+extern char *pgt_store_hidden(PgtStore *store);                  /* hidden columns, "a1.c<key> AS c<column>, a1.n<state> AS c<column>" */
+extern char *pgt_store_inits(PgtStore *store, bool recount);     /* "<aggregate> AS n<state>, ..." over the AGG's input a1 */
 extern bool pgt_store_is_lazy(PgtStore *store, int column);
 extern char *pgt_store_load(PgtStore *store);                                                            /* SELECT of storage columns c1..cm */
 extern List *pgt_store_indexes(PgtStore *store);                                                         /* of char *, "%s" for the ST */
