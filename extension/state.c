@@ -283,7 +283,7 @@ sum_state(AggPlan *p)
 		value = psprintf("pg_catalog.round(%s, coalesce(m.n%d, 0))", value, scale->number);
 	state->merge = psprintf("CASE WHEN m.n%d > 0 THEN %s%s END", n->number, value, isint ? "::pg_catalog.int8" : "");
 	if (p->type == NUMERICOID)
-		state->redo = psprintf("((coalesce(%%%d, 0) + m.d%d) IN ('NaN', 'Infinity', '-Infinity'))", j, j);
+		state->redo = psprintf("(m.d%d IN ('NaN', 'Infinity', '-Infinity'))", j); /* finite changes leave what is not finite as it is */
 	return state;
 }
 
