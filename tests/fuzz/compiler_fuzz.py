@@ -191,7 +191,7 @@ class Round:
             n = self.run(f'CREATE TEMP TABLE {name} AS {sql}')
             if n:
                 raise Difference(f'diff program finds {n} rows of {name} to change')
-        first = [s for s in compiled['diff'] if s[1] in ('__pgt_delta', '__pgt_chg')][0]
+        first = [s for s in compiled['diff'] if s[1] in ('__pgt_diff', '__pgt_delta', '__pgt_chg')][0]
         self.run(f'CREATE TEMP TABLE nothing AS {first[2]}')
         self.cur.execute('SET LOCAL search_path = pg_catalog, e, pg_temp')
         self.cur.execute(f'SELECT * FROM nothing WHERE {self.differs_by_value(first[1])} LIMIT 3')
