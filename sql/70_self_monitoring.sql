@@ -271,7 +271,9 @@ BEGIN
         status := coalesce(t.status, 'NOT_CREATED');
         last_refresh := t.last_refresh_at;
         row_count := NULL;
-        note := CASE WHEN t.pgt_relid IS NULL AND t.taken IS NOT NULL THEN 'a relation of this name exists that is no stream table'
+        note := CASE WHEN t.pgt_relid IS NULL AND EXISTS (SELECT FROM pgtrickle.pgt_definitions d WHERE d.pgt_schema = 'pgtrickle' AND d.pgt_name = t.df_name)
+                         THEN 'came with a dump: run pgtrickle.restore_stream_tables()'
+                     WHEN t.pgt_relid IS NULL AND t.taken IS NOT NULL THEN 'a relation of this name exists that is no stream table'
                      WHEN t.pgt_relid IS NULL THEN 'run pgtrickle.setup_self_monitoring()'
                      WHEN t.original_query <> t.query THEN 'defined by another version: run pgtrickle.setup_self_monitoring()'
                      WHEN t.last_error_message IS NOT NULL AND t.status <> 'ACTIVE' THEN t.last_error_message

@@ -164,6 +164,20 @@ check_sql "few data: AUTO, with the reason" "SELECT mode, confidence, reason ~ '
 check_sql "explain_st repeats it" "SELECT string_agg(value, '; ' ORDER BY property) FROM pgtrickle.explain_st('up') WHERE property IN ('self_monitoring', 'recommended_mode', 'mode_confidence')" \
 	"HIGH; DIFFERENTIAL; df_efficiency_rolling, df_threshold_advice"
 
+check_error "an unknown name" "SELECT * FROM pgtrickle.recommend_refresh_mode('nobody')" 42P01 nobody
+# the cost of a recomputation is noted when it is measured, and the rows when they have changed by more than a tenth
+q "CREATE TABLE g (id int PRIMARY KEY, v int); INSERT INTO g SELECT x, x % 3 FROM generate_series(1, 100) x; ANALYZE g"
+q "SELECT pgtrickle.create_stream_table('grows', 'SELECT v, count(*) AS n FROM g GROUP BY v', schedule => '1h')" > /dev/null 2>&1
+cost="SELECT full_rows, rows, full_ms > 0 FROM pgtrickle.pgt_costs WHERE pgt_id = $(id_of grows)"
+check_sql "the first load is measured" "$cost" "100|100|t"
+q "INSERT INTO g SELECT x, 1 FROM generate_series(101, 200) x; ANALYZE g"
+q "SELECT pgtrickle.refresh_stream_table('grows')" > /dev/null
+check_sql "a refresh notes that the source has grown" "$cost" "100|200|t"
+version=$(q "SELECT xmin FROM pgtrickle.pgt_costs WHERE pgt_id = $(id_of grows)")
+q "INSERT INTO g VALUES (201, 1); ANALYZE g"
+q "SELECT pgtrickle.refresh_stream_table('grows')" > /dev/null
+check_sql "and writes nothing when it has hardly" "SELECT xmin FROM pgtrickle.pgt_costs WHERE pgt_id = $(id_of grows)" "$version"
+
 # ---------------------------------------------------------------- DF-4
 sample()
 {
