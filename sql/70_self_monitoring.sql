@@ -133,7 +133,8 @@ $q$SELECT s.source_relid, s.source_table, b.pending_rows, b.buffer_bytes,
                FROM pgtrickle.pgt_buffer_samples p GROUP BY p.source_relid) b ON b.source_relid = s.source_relid
  CROSS JOIN LATERAL (SELECT coalesce((b.pending[1] - b.pending[cardinality(b.pending)])
                                      / nullif(extract(epoch FROM b.at[1] - b.at[cardinality(b.at)]), 0)::float8, 0) AS growth_rows_per_s) g$q$),
--- DF-5: who disturbs whom.  Two refreshes overlap when one (y) starts while the other (x) runs: a tight range of an index.  Recomputed, since
+-- DF-5: who disturbs whom.  Two refreshes overlap when one (y) starts while the other (x) runs: a tight range of an index, and
+-- OFFSET 0 keeps the planner from joining all with all where the history was never analyzed.  Recomputed, since
 -- a pair's averages need all its refreshes; FULL still waits for a change, or for a refresh that leaves the hour.
 (5, 'df_scheduling_interference', '96s', 'FULL', 'none',
 $q$SELECT p.a AS pgt_id_a, p.b AS pgt_id_b,
@@ -154,7 +155,9 @@ $q$SELECT p.a AS pgt_id_a, p.b AS pgt_id_b,
                        sum((extract(epoch FROM least(x.end_time, y.end_time) - y.start_time) * 1000000)::bigint) AS overlap_us,
                        max(least(x.end_time, y.end_time)) AS until
                   FROM pgtrickle.pgt_refresh_history x
-                  JOIN pgtrickle.pgt_refresh_history y ON y.start_time >= x.start_time AND y.start_time < x.end_time
+                 CROSS JOIN LATERAL (SELECT i.pgt_id, i.refresh_id, i.duration_us, i.start_time, i.end_time, i.status, i.initiated_by
+                                       FROM pgtrickle.pgt_refresh_history i
+                                      WHERE i.start_time >= x.start_time AND i.start_time < x.end_time OFFSET 0) y
                  CROSS JOIN (VALUES (0), (1)) v(side)
                  WHERE x.status = 'COMPLETED' AND x.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND x.start_time > now() - interval '1 hour'
                    AND y.status = 'COMPLETED' AND y.initiated_by IS DISTINCT FROM 'SELF_MONITOR'
