@@ -3,7 +3,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -12,9 +11,9 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "api.h"
+#include "attempt.h"
 #include "compat.h"
 #include "rewire.h"
 #include "source.h"
@@ -120,41 +119,25 @@ report(Validation *v, const char *check, const char *severity, const char *resul
 }
 
 static void
-compile(Validation *v)
+compile(void *validation)
 {
+	Validation *v = validation;
+
 	v->view = pgt_wire_compile(v->query);
 }
 
 static void
-check_sources(Validation *v)
+check_sources(void *validation)
 {
-	pgt_wire_check(v->view, GetUserId());
+	pgt_wire_check(((Validation *) validation)->view, GetUserId());
 }
 
 /* Run one step in a subtransaction that is always undone; its error becomes a row. */
 static bool
-passes(Validation *v, const char *check, void (*step)(Validation *))
+passes(Validation *v, const char *check, void (*step)(void *validation))
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile edata = NULL;
+	ErrorData *edata = pgt_rehearse(step, v);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		step(v);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
 	if (edata == NULL)
 		return true;
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)

@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -22,9 +21,9 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "api.h"
+#include "attempt.h"
 #include "compat.h"
 #include "rewire.h"
 #include "settings.h"
@@ -102,8 +101,9 @@ find_table(const Pending *p)
 }
 
 static void
-wire_one(const Pending *p)
+wire_one(void *arg)
 {
+	const Pending *p = arg;
 	Oid relid = find_table(p);
 	Oid table_owner = pgt_relation_owner(relid);
 	PgtRow definition = {0};
@@ -129,29 +129,10 @@ wire_one(const Pending *p)
 
 /* In a subtransaction; a failure is a warning. */
 static bool
-try_one(const Pending *p)
+try_one(Pending *p)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile edata = NULL;
+	ErrorData *edata = pgt_attempt(wire_one, p);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		wire_one(p);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
 	if (edata == NULL)
 		return true;
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)

@@ -15,8 +15,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "catalog_row.h"
 #include "ddl.h"
@@ -49,9 +49,17 @@ canonical_query(const PgtStreamTable *st)
 	return result;
 }
 
-static void
-follow(const PgtStreamTable *st, const char *view)
+/* An ST and the view that it may have to follow. */
+typedef struct Follower
 {
+	const PgtStreamTable *st;
+	const char *view;
+} Follower;
+
+static void
+follow(void *arg)
+{
+	const PgtStreamTable *st = ((Follower *) arg)->st;
 	char *query = canonical_query(st);
 	PgtRow row = {0};
 
@@ -60,40 +68,23 @@ follow(const PgtStreamTable *st, const char *view)
 	pgt_row_text(&row, "defining_query", query);
 	pgt_row_update(&row, "pgt_definitions", st->id, "");
 	CommandCounterIncrement();
-	pgt_rewire(st->id, PGT_REWIRE_TEXT, psprintf("view %s was redefined", view));
+	pgt_rewire(st->id, PGT_REWIRE_TEXT, psprintf("view %s was redefined", ((Follower *) arg)->view));
 }
 
 static void
 follow_or_warn(const PgtStreamTable *st, const char *view)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Follower follower = {st, view};
+	ErrorData *error = pgt_attempt(follow, &follower);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		follow(st, view);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errmsg("stream table %s keeps the former definition of view %s", quote_qualified_identifier(st->schema, st->name), view),
-				 errdetail("Its query cannot be compiled with the new one: %s.", error->message),
-				 errhint("Give it its query anew with pgtrickle.alter_stream_table().")));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errmsg("stream table %s keeps the former definition of view %s", quote_qualified_identifier(st->schema, st->name), view),
+			 errdetail("Its query cannot be compiled with the new one: %s.", error->message),
+			 errhint("Give it its query anew with pgtrickle.alter_stream_table().")));
 }
 
 void

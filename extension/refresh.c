@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "attempt.h"
 #include "barrier.h"
 #include "buffer.h"
 #include "choose.h"
@@ -532,48 +533,31 @@ diff_may_help(int sqlerrcode)
 	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_DATA_EXCEPTION || sqlerrcode == ERRCODE_DATA_CORRUPTED;
 }
 
-/* Run the delta program in a subtransaction.  NULL, or why it cannot be used. */
+static void
+run_delta(void *refresh)
+{
+	SPI_connect();
+	run_program(refresh, PGT_PROGRAM_DELTA);
+	SPI_finish();
+}
+
+/* Run the delta program.  NULL, or why it cannot be used. */
 static char *
 try_delta(Refresh *r)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *volatile reason = NULL;
+	ErrorData *error = pgt_attempt(run_delta, r);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		SPI_connect();
-		run_program(r, PGT_PROGRAM_DELTA);
-		SPI_finish();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		/* also when the error goes on: whoever catches it ends his own subtransaction, not ours */
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(caller);
-		CurrentResourceOwner = owner;
-		if (!diff_may_help(error->sqlerrcode))
-			ReThrowError(error);
-		/* what is stored is not what was stored: nobody should have to look for this in the history */
-		if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED)
-			ereport(WARNING,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("stream table %s is compared with its query: %s",
-							quote_qualified_identifier(r->st->schema, r->st->name), error->message)));
-		reason = psprintf("the delta program failed: %s", error->message);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
-	return reason;
+	if (error == NULL)
+		return NULL;
+	if (!diff_may_help(error->sqlerrcode))
+		ReThrowError(error);
+	/* what is stored is not what was stored: nobody should have to look for this in the history */
+	if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED)
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stream table %s is compared with its query: %s",
+						quote_qualified_identifier(r->st->schema, r->st->name), error->message)));
+	return psprintf("the delta program failed: %s", error->message);
 }
 
 /* False: the ST is as it was, and diff_reason says why. */
@@ -801,37 +785,35 @@ pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 	return pgt_refresh_apply(st, initiated_by, 0);
 }
 
+/* A refresh and its result. */
+typedef struct Rehearsal
+{
+	PgtStreamTable *st;
+	PgtRefreshResult result;
+} Rehearsal;
+
+static void
+refresh_now(void *arg)
+{
+	Rehearsal *r = arg;
+
+	r->result = pgt_refresh_now(r->st, "MANUAL");
+}
+
 PgtRefreshResult
 pgt_refresh_rehearse(PgtStreamTable *st)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	RefreshContext *before = context;
-	volatile PgtRefreshResult result = {0};
-	ErrorData *volatile error = NULL;
+	Rehearsal rehearsal = {.st = st};
+	ErrorData *error;
 
 	check_transaction();
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
 	context = NULL;
-	PG_TRY();
-	{
-		result = pgt_refresh_now(st, "MANUAL");
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
+	error = pgt_rehearse(refresh_now, &rehearsal);
 	if (context != NULL)
 		UnregisterSnapshotFromOwner(context->s1, TopTransactionResourceOwner);
 	context = before;
 	if (error != NULL)
 		ReThrowError(error);
-	return result;
+	return rehearsal.result;
 }

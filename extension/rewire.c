@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/catversion.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -27,9 +26,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
-#include "utils/resowner.h"
 #include "utils/ruleutils.h"
 
+#include "attempt.h"
 #include "catalog_row.h"
 #include "compat.h"
 #include "rewire.h"
@@ -504,35 +503,31 @@ is_circumstance(int sqlerrcode)
 		   class == ERRCODE_SYSTEM_ERROR || sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
+typedef struct Rewiring
+{
+	int64 pgt_id;
+	PgtRewireFrom from;
+	const char *reason;
+} Rewiring;
+
+static void
+rewire(void *arg)
+{
+	Rewiring *w = arg;
+
+	pgt_rewire(w->pgt_id, w->from, w->reason);
+}
+
 bool
 pgt_rewire_try(int64 pgt_id, PgtRewireFrom from, const char *reason, char **error)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = false;
+	Rewiring w = {pgt_id, from, reason};
+	ErrorData *edata = pgt_attempt(rewire, &w);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		pgt_rewire(pgt_id, from, reason);
-		ReleaseCurrentSubTransaction();
-		ok = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(cxt);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (is_circumstance(edata->sqlerrcode))
-			ReThrowError(edata);
-		*error = edata->message;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return ok;
+	if (edata == NULL)
+		return true;
+	if (is_circumstance(edata->sqlerrcode))
+		ReThrowError(edata);
+	*error = edata->message;
+	return false;
 }

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
@@ -39,13 +38,13 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
@@ -447,6 +446,7 @@ set_lock_timeout(TimestampTz deadline)
 /* One registration's attempts at its locks. */
 typedef struct LockAttempt
 {
+	List *relids; /* to be registered */
 	TimestampTz deadline;
 	List *first; /* relations to begin with, learnt from failures */
 	Oid waiting; /* the relation whose lock is waited for */
@@ -464,10 +464,13 @@ lock_relation_until(Oid relid, LockAttempt *attempt)
 
 /* One attempt at all locks of a registration; raises ERRCODE_LOCK_NOT_AVAILABLE when the time is up. */
 static void
-lock_once(List *relids, LockAttempt *attempt)
+lock_once(void *arg)
 {
+	LockAttempt *attempt = arg;
+	List *relids = attempt->relids;
 	List *locked = NIL;
 	bool more = true;
+	int nest = NewGUCNestLevel();
 	ListCell *lc;
 
 	foreach (lc, relids)
@@ -497,6 +500,7 @@ lock_once(List *relids, LockAttempt *attempt)
 		locked = list_concat(locked, wanted);
 		more = wanted != NIL;
 	}
+	AtEOXact_GUC(false, nest);
 }
 
 /*
@@ -505,41 +509,18 @@ lock_once(List *relids, LockAttempt *attempt)
  * this one waited for in vain: it comes to follow the order of the writers.
  */
 static bool
-try_lock(List *relids, LockAttempt *attempt)
+try_lock(LockAttempt *attempt)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData *error = pgt_attempt(lock_once, attempt);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		int nest = NewGUCNestLevel();
-
-		lock_once(relids, attempt);
-		AtEOXact_GUC(false, nest);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData *err;
-
-		MemoryContextSwitchTo(cxt);
-		err = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (err->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && err->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
-			ReThrowError(err);
-		FreeErrorData(err);
-		if (OidIsValid(attempt->waiting))
-			attempt->first = lcons_oid(attempt->waiting, list_delete_oid(attempt->first, attempt->waiting));
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return done;
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE && error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
+		ReThrowError(error);
+	FreeErrorData(error);
+	if (OidIsValid(attempt->waiting))
+		attempt->first = lcons_oid(attempt->waiting, list_delete_oid(attempt->first, attempt->waiting));
+	return false;
 }
 
 /* Let the writers that queued behind us go first; jitter so that two registrations do not meet again and again. */
@@ -557,7 +538,7 @@ static void
 lock_sources(List *relids)
 {
 	int budget = lock_budget();
-	LockAttempt attempt = {0};
+	LockAttempt attempt = {.relids = relids};
 
 	for (int i = 0; i < LOCK_TRIES; i++)
 	{
@@ -565,7 +546,7 @@ lock_sources(List *relids)
 			pause_between_tries(budget);
 		attempt.waiting = InvalidOid;
 		attempt.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), budget);
-		if (try_lock(relids, &attempt))
+		if (try_lock(&attempt))
 			return;
 	}
 	ereport(ERROR,
