@@ -36,6 +36,9 @@ extern void pgt_fuse_passed(const PgtStreamTable *st);
 /* Error 55000 when the ST's fuse has blown. */
 extern void pgt_refuse_blown(const PgtStreamTable *st);
 
+/* A table was dropped: its gate and watermark go, and its place in groups. */
+extern void pgt_coordination_forget(Oid relid);
+
 /* A table named by a user: 42P01, 42809, 42501 unless he owns it.  AccessShare is kept on it. */
 extern Oid pgt_own_source(const char *name);
 

@@ -90,10 +90,37 @@ source_statement(const char *sql, Oid source, Oid type, Datum value)
 
 /* ---------- gates ---------- */
 
+static char *
+source_name(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the name of the source must not be NULL")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
+}
+
+void
+pgt_coordination_forget(Oid relid)
+{
+	static const char *const statements[] = {
+		"DELETE FROM pgtrickle.pgt_source_gates WHERE source_relid = $1",
+		"DELETE FROM pgtrickle.pgt_watermarks WHERE source_relid = $1",
+		"UPDATE pgtrickle.pgt_watermark_groups SET source_relids = pg_catalog.array_remove(source_relids, $1)"
+		" WHERE $1 = ANY (source_relids)"};
+	Oid type = REGCLASSOID;
+	Datum value = ObjectIdGetDatum(relid);
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	SPI_connect();
+	for (int i = 0; i < lengthof(statements); i++)
+		(void) pgt_catalog_exec(statements[i], 1, &type, &value, NULL);
+	SPI_finish();
+	pgt_catalog_end(scope);
+}
+
 Datum
 pgt_gate_source(PG_FUNCTION_ARGS)
 {
-	char *name = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = source_name(fcinfo);
 
 	if (source_statement("INSERT INTO pgtrickle.pgt_source_gates AS g (source_relid, gated_by) VALUES ($1, $2)"
 						 " ON CONFLICT (source_relid) DO UPDATE SET gated = true, gated_at = pg_catalog.now(), ungated_at = NULL,"
@@ -106,7 +133,7 @@ pgt_gate_source(PG_FUNCTION_ARGS)
 Datum
 pgt_ungate_source(PG_FUNCTION_ARGS)
 {
-	char *name = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = source_name(fcinfo);
 
 	if (source_statement("UPDATE pgtrickle.pgt_source_gates SET gated = false, ungated_at = pg_catalog.now()"
 						 " WHERE source_relid = $1 AND gated AND $2 IS NOT NULL",

@@ -35,6 +35,7 @@
 #include "catalog.h"
 #include "catalog_row.h"
 #include "compat.h"
+#include "coordination.h"
 #include "ddl.h"
 #include "guc.h"
 #include "identity.h"
@@ -575,6 +576,7 @@ pgt_reconcile_dropped(Oid relid, const char *identity)
 	pgt_break_dependents(pgt_dependents(relid), psprintf("drop table %s", identity), psprintf("table %s was dropped", identity));
 	if (pgt_source_get(relid) != NULL)
 		pgt_source_forget(relid);
+	pgt_coordination_forget(relid);
 	foreach (lc, sources_with_leaf(relid))
 	{
 		pgt_identity_forget(relid);

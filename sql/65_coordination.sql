@@ -171,3 +171,32 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgtrickle.pgt_scc_status() IS
 'Cycles of stream tables: always empty, since they are refused; recursive queries are written WITH RECURSIVE.';
+
+CREATE FUNCTION pgtrickle.diamond_groups()
+RETURNS TABLE (group_id int, member_name text, member_schema text, is_convergence bool, epoch bigint, schedule_policy text)
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'pgt_diamond_groups';
+COMMENT ON FUNCTION pgtrickle.diamond_groups() IS
+'The stream tables that are refreshed together because paths from one source meet again in one of them (is_convergence). group_id: a number for this answer only. epoch: the largest refresh number among the members. schedule_policy: slowest if a member asks for it, else fastest.';
+
+CREATE FUNCTION pgtrickle.explain_query_rewrite(query text)
+RETURNS TABLE (pass_name text, changed bool, sql_after text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH c AS MATERIALIZED (
+        SELECT * FROM pgtrickle._compile(query, 'the_stream_table', '{}')
+    ), text_of AS (
+        SELECT (SELECT c.sql FROM c WHERE c.section = 'view' AND c.kind = 'query') AS canonical,
+               (SELECT string_agg(c.sql, '; ') FROM c WHERE c.section = 'load' AND c.kind = 'dml') AS load,
+               (SELECT string_agg(c.sql, '; ') FROM c WHERE c.section = 'view' AND c.kind = 'notice') AS notices,
+               EXISTS (SELECT FROM c WHERE c.section = 'view' AND c.kind IN ('hidden', 'inner')) AS hidden
+    )
+    SELECT p.pass_name, p.changed, p.sql_after
+      FROM text_of t, LATERAL (VALUES
+        (1, 'qualify', regexp_replace(t.canonical, '[\s;]+', ' ', 'g') <> regexp_replace(query, '[\s;]+', ' ', 'g'), t.canonical),
+        (2, 'canonicalise', t.notices IS NOT NULL, coalesce(t.notices, t.canonical)),
+        (3, 'store', t.hidden, t.load)
+      ) AS p(ord, pass_name, changed, sql_after)
+     ORDER BY p.ord;
+END;
+COMMENT ON FUNCTION pgtrickle.explain_query_rewrite(text) IS
+'What becomes of a query, step by step, nothing is created. qualify: names resolved, views expanded when used, as it would be stored. canonicalise: what was fixed where SQL leaves several answers. store: the statement that fills the table, hidden columns included. Errors as validate_query''s subject would raise: 42601, 42P01, 0A000.';

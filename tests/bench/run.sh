@@ -7,7 +7,7 @@ top=$(cd "$here/../.." && pwd)
 out=$(mktemp -d) || exit 2
 trap 'rm -rf "$out"' EXIT
 page=$top/docs/benchmarks.md
-[ $# -gt 0 ] || set -- plugin_cost plugin_linger apply_rate writers refresh flatness freshness self_monitoring
+[ $# -gt 0 ] || set -- plugin_cost plugin_linger apply_rate writers refresh matrix many flatness freshness self_monitoring
 if [ "${BENCH_QUICK:-}" = 1 ]; then
 	export RUNS=3 ROWS=20000 BENCH_ROWS=50000 BENCH_ROUNDS=1 ROUNDS=3 SIZES="${SIZES:-100000}" BENCH_SECONDS=5 SECONDS_EACH=3
 else

@@ -25,6 +25,10 @@ make_origin()
 		SELECT pgtrickle.create_stream_table('"My Schema"."Top"', 'SELECT grp, n FROM sums WHERE n > 1', 'continuous', 'DIFFERENTIAL');
 		SELECT pgtrickle.create_stream_table('bag', 'SELECT s.a, s.b, t.grp FROM positive s LEFT JOIN "My Schema"."Src" t ON t.id = s.a');
 		SELECT pgtrickle.alter_stream_table('bag', tier => 'cold', fuse => 'on', fuse_ceiling => 77);
+		SELECT pgtrickle.gate_source('nokey');
+		SELECT pgtrickle.advance_watermark('"My Schema"."Src"', '2026-01-01 00:00Z');
+		SELECT pgtrickle.create_watermark_group('both', ARRAY['nokey', '"My Schema"."Src"'], 5);
+		SELECT pgtrickle.create_refresh_group('pair', ARRAY['sums', 'bag']);
 		CREATE VIEW over_sums AS SELECT grp FROM sums;
 		GRANT SELECT ON sums TO PUBLIC;
 	SQL
@@ -34,6 +38,10 @@ definitions="SELECT pgt_schema, pgt_name, pgt_owner, original_query, defining_qu
 	fuse_mode, fuse_ceiling FROM pgtrickle.pgt_definitions ORDER BY pgt_id"
 edges="SELECT d.pgt_name, e.source_type, e.source_relid::regclass, e.columns_used FROM pgtrickle.pgt_dependencies e JOIN pgtrickle.pgt_definitions d USING (pgt_id) ORDER BY 1, 3::text"
 sources="SELECT s.relid::regclass, (SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = relid AND attnum = ANY (attnums)) FROM pgtrickle.pgt_sources s ORDER BY 1::text"
+
+coordination="SELECT source_relid, gated, gated_by FROM pgtrickle.pgt_source_gates; SELECT source_relid, watermark FROM pgtrickle.pgt_watermarks;
+	SELECT group_id, group_name, source_relids, tolerance_secs FROM pgtrickle.pgt_watermark_groups; SELECT group_id, group_name, member_ids FROM pgtrickle.pgt_refresh_groups;
+	SELECT d.pgt_name, h.reason FROM pgtrickle._held() h JOIN pgtrickle.pgt_definitions d USING (pgt_id) ORDER BY 1, 2"
 
 new_database()
 {
@@ -68,6 +76,8 @@ check_copy()
 	PGDATABASE=copy check "$kind: restore_stream_tables" q "SELECT pgtrickle.restore_stream_tables()"
 	check_eq "$kind: definitions are the same" "$(PGDATABASE=copy q "$definitions")" "$(q "$definitions")"
 	check_eq "$kind: edges are the same" "$(PGDATABASE=copy q "$edges")" "$(q "$edges")"
+	check_eq "$kind: gates, watermarks and groups are the same" "$(PGDATABASE=copy q "$coordination")" "$(q "$coordination")"
+	check_eq "$kind: and there are some" "$(PGDATABASE=copy q "$coordination" | wc -l)" 8
 	check_eq "$kind: sources are captured" "$(PGDATABASE=copy q "$sources")" "$(q "$sources")"
 	check_eq "$kind: each is marked for a diff" "$(PGDATABASE=copy q "SELECT string_agg(DISTINCT status || needs_reinit || reinit_reason, ',') FROM pgtrickle.pgt_stream_tables")" \
 		"ACTIVEtruerestored from a dump"
@@ -94,6 +104,7 @@ q "INSERT INTO \"My Schema\".\"Src\" VALUES (200, 'g9', 5, '2026-02-02')" -c "IN
 for st in sums '"My Schema"."Top"' bag; do
 	assert_st_equal "$st" "$st is right after its first refresh here"
 done
+q "SELECT pgtrickle.ungate_source('nokey')" -c "SELECT pgtrickle.drop_watermark_group('both')" > /dev/null
 consumer_start
 q "UPDATE \"My Schema\".\"Src\" SET v = v + 1 WHERE id < 10" -c "DELETE FROM nokey WHERE ctid = (SELECT min(ctid) FROM nokey)"
 for st in sums '"My Schema"."Top"' bag; do
