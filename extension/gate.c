@@ -104,8 +104,7 @@ pgt_coordination_forget(Oid relid)
 	static const char *const statements[] = {
 		"DELETE FROM pgtrickle.pgt_source_gates WHERE source_relid = $1",
 		"DELETE FROM pgtrickle.pgt_watermarks WHERE source_relid = $1",
-		"UPDATE pgtrickle.pgt_watermark_groups SET source_relids = pg_catalog.array_remove(source_relids, $1)"
-		" WHERE $1 = ANY (source_relids)"};
+		"UPDATE pgtrickle.pgt_watermark_groups SET source_relids = pg_catalog.array_remove(source_relids, $1) WHERE $1 = ANY (source_relids)"};
 	Oid type = REGCLASSOID;
 	Datum value = ObjectIdGetDatum(relid);
 	PgtCatalogScope scope = pgt_catalog_begin();

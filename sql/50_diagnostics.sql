@@ -821,7 +821,11 @@ BEGIN ATOMIC
         (37, 'index_bytes', pg_catalog.pg_indexes_size(d.pgt_relid)::text),
         (38, 'self_monitoring', a.coverage),
         (39, 'recommended_mode', a.mode),
-        (40, 'mode_confidence', a.confidence)
+        (40, 'mode_confidence', a.confidence),
+        (41, 'held_by', (SELECT string_agg(x.reason, '; ' ORDER BY x.reason) FROM pgtrickle._held() x WHERE x.pgt_id = d.pgt_id)),
+        (42, 'refresh_group', (SELECT g.group_name FROM pgtrickle.pgt_refresh_groups g WHERE d.pgt_id = ANY (g.member_ids))),
+        (43, 'fuse', CASE WHEN d.fuse_mode <> 'off'
+                          THEN pg_catalog.format('%s, %s, ceiling %s', d.fuse_mode, s.fuse_state, coalesce(pgtrickle._fuse_ceiling(d.pgt_id)::text, 'none')) END)
       ) AS p(ord, property, value)
      WHERE d.pgt_id = pgtrickle._st_id(name)
      ORDER BY p.ord;
