@@ -155,7 +155,7 @@ every_name_is_listed(void **state)
 
 	for (char *name = strtok(list, ", "); name != NULL; name = strtok(NULL, ", "), n++)
 		assert_non_null(pgt_options_allowed(name));
-	assert_int_equal(n, 7);
+	assert_int_equal(n, 8);
 	free(list);
 }
 
