@@ -28,7 +28,7 @@ extern void pgt_rules_apply(Query *query, PgtFindings *findings);
 /* canon.c: give the query one answer where SQL leaves several (aggregate input order). */
 extern void pgt_canonicalise(Query *query, PgtFindings *findings);
 extern void pgt_canon_images(Query *subquery); /* a subquery run again for some rows shows the same of equal values as before; in place */
-extern Query *pgt_qualified(Query *query); /* canon_order.c: make the deparser qualify every column; in place */
+extern Query *pgt_qualified(Query *query);     /* canon_order.c: make the deparser qualify every column; in place */
 
 /* build.c: the operator tree; scans carry relid, sources are numbered by the caller.  Only for queries no rule refused;
  * NULL where one turns out not to be incremental after all. */

@@ -304,6 +304,9 @@ plan_named(AggPlan *p, const char *name, char **final)
 		if (!pgt_type_has_order(p->type) || type_is_rowtype(p->type) || p->ref->aggtype != p->type)
 			return false;
 		state = extremum_state(p, p->arg, &(PgtCol){p->type, -1, p->ref->aggcollid, false}, name[1] == 'a');
+		state->max = name[1] == 'a';
+		if (IsA(p->expr, Var) && exprCollation(p->expr) == p->ref->inputcollid)
+			state->value = ((Var *) p->expr)->varattno;
 		*final = psprintf("m.n%d", state->number);
 	}
 	else if (p->ref->aggdistinct != NIL)

@@ -27,6 +27,8 @@ typedef struct PgtState
 	bool lazy;     /* NULL means "not known": no difference worth writing when the query is compared */
 	char *window;  /* extrema: "pg_catalog.max(x)%s OVER p" whose value recount (x<j>), delta (b<j>) and removed (g<j>) see */
 	char *filter;  /* of the aggregate, or NULL */
+	int value;     /* extrema: the column of the AGG's input whose extremum it is, 0 when it is of an expression */
+	bool max;      /* extrema: the greatest, not the least */
 } PgtState;
 
 typedef struct PgtStates

@@ -268,8 +268,9 @@ changes(PgtStore *store, const char *m, const char *r)
 }
 
 char *
-pgt_weights_changes(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+pgt_weights_changes(PgtStore *given, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
+	PgtStore *store = pgt_probed_extrema(given);
 	PgtOp *child = pgt_op_child(store->agg, 1);
 	/* sums net by themselves; an extremum must not see a value that came and went */
 	char *g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));

@@ -11,6 +11,9 @@
 /* The change set of a store with states, as a statement (see apply.h), from the delta of its AGG's input; helpers go into cxt. */
 extern char *pgt_weights_changes(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
 
+/* The store, or a copy of it whose extrema are looked up in an index of the source where there is one (extrema.c). */
+extern PgtStore *pgt_probed_extrema(PgtStore *store);
+
 extern PgtProgram *pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
 
 #endif /* PGT_WEIGHTS_H */

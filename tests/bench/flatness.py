@@ -21,7 +21,6 @@ import psycopg2
 # What is known not to be flat, and why: reported, not counted as a failure.
 KNOWN = {
     ('TopK without index', None): 'its kept rows are found by reading everything',
-    ('few large groups', 'delete the top'): 'the group whose maximum left is read again',
 }
 
 SHAPES = {

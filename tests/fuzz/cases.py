@@ -12,6 +12,12 @@ CASES = {
         'transactions': [["INSERT INTO f.t2 (id, k, v, n) VALUES (3, 3, 0, 0.0)", "INSERT INTO f.t3 (id, p) VALUES (0, 0.5)"], ["INSERT INTO f.t3 (id, p) VALUES (0, 0.25)"],
                          ["DELETE FROM f.t2 WHERE n::text = '0'", "INSERT INTO f.t3 (id, p) VALUES (0, 0.1)"], ["DELETE FROM f.t2 WHERE n < 1", "DELETE FROM f.t3 WHERE p < 1"]],
     },
+    'the next extremum from an index': {
+        'setup': ["INSERT INTO f.t2 (id, k, v, n, s) VALUES (1, 1, 5, 1, 'a'), (2, 1, 7, 2, 'b'), (3, 1, 7, 3, NULL), (4, 2, 1, 4, 'c'), (5, 1, 9, NULL, 'd')"],
+        'query': "SELECT k, max(v) AS a, min(v) AS b, max(s) AS c, min(n) FILTER (WHERE v > 1) AS d, count(*) AS n FROM f.t2 WHERE v IS DISTINCT FROM 9 GROUP BY k",
+        'transactions': [["DELETE FROM f.t2 WHERE id = 2"], ["DELETE FROM f.t2 WHERE id = 3"], ["UPDATE f.t2 SET v = 0 WHERE id = 1", "INSERT INTO f.t2 (id, k, v, n) VALUES (6, 1, 9, 9)"],
+                         ["UPDATE f.t2 SET v = NULL"], ["DELETE FROM f.t2 WHERE k = 2", "UPDATE f.t2 SET v = id, s = 'z'"], ["DELETE FROM f.t2 WHERE id > 1"], ["DELETE FROM f.t2"]],
+    },
     'a constant as a key of grouping sets': {
         'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)"],
         'query': "SELECT DATE '2024-01-03' AS a, count(*) AS n FROM f.t1 GROUP BY CUBE ((DATE '2024-01-03'), k) HAVING (DATE '2024-01-03') IS NOT NULL",

@@ -31,6 +31,10 @@ def schema_sql():
         yield f'ALTER TABLE f.log_{t} DROP gone'
         if i in (0, 1):
             yield f'CREATE INDEX ON f.{t} (k)'
+        if i == 2:                               # where the next extremum of a group is found
+            for c in ('v', 'n', 's', 'x', 'd'):
+                yield f'CREATE INDEX ON f.{t} (k, {c})'
+            yield f'CREATE INDEX ON f.{t} (p)'
     yield 'CREATE VIEW f.w AS SELECT t1.k AS wk, t2.v AS wv, t1.s AS ws FROM f.t1 JOIN f.t2 ON t1.k = t2.k WHERE t1.v > 1'
     yield 'CREATE VIEW f.g AS SELECT k AS gk, count(*) AS gc, sum(v) AS gs FROM f.t3 GROUP BY k'
 
