@@ -319,12 +319,15 @@ RETURNS TABLE (scheduler_busy_ratio float8, queue_depth bigint, avg_dispatch_lat
                total_refreshes bigint, df_refreshes bigint, busy_ms float8, df_busy_ms float8, window_seconds float8)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    WITH hour AS (
-        SELECT h.*, coalesce(pgtrickle._is_own(d.pgt_schema, d.pgt_name), false) AS own,
-               extract(epoch FROM h.end_time - h.start_time)::float8 * 1000 AS ms,
-               h.freshness_deadline - make_interval(secs => coalesce(pgtrickle._schedule_seconds(d.schedule), 0)) AS due
+    WITH st AS MATERIALIZED (
+        SELECT d.pgt_id, pgtrickle._is_own(d.pgt_schema, d.pgt_name) AS own,
+               make_interval(secs => coalesce(pgtrickle._schedule_seconds(d.schedule), 0)) AS schedule
+          FROM pgtrickle.pgt_definitions d
+    ), hour AS (
+        SELECT h.start_time, h.end_time, h.status, h.initiated_by, coalesce(st.own, false) AS own,
+               extract(epoch FROM h.end_time - h.start_time)::float8 * 1000 AS ms, h.freshness_deadline - st.schedule AS due
           FROM pgtrickle.pgt_refresh_history h
-          LEFT JOIN pgtrickle.pgt_definitions d USING (pgt_id)
+          LEFT JOIN st USING (pgt_id)
          WHERE h.start_time > now() - interval '1 hour' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.status IN ('COMPLETED', 'FAILED') AND h.end_time >= h.start_time
     ), span AS (
         -- younger than an hour: since its first refresh
