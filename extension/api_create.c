@@ -200,6 +200,14 @@ show_notices(const PgtView *view)
 {
 	ListCell *lc;
 
+	for (int i = 0; i < view->nsources; i++)
+	{
+		if (view->sources[i].relid == pgt_catalog_relid("pgt_refresh_history"))
+			ereport(NOTICE,
+					(errmsg("updates and deletes of pgtrickle.pgt_refresh_history are not captured"),
+					 errdetail("A stream table keeps what it has read of rows that are purged."),
+					 errhint("Read a window that is shorter than pg_trickle.history_retention_days: WHERE start_time > now() - interval '1 hour'.")));
+	}
 	foreach (lc, view->notices)
 		ereport(NOTICE, (errmsg("%s", (const char *) lfirst(lc))));
 }

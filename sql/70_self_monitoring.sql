@@ -56,10 +56,10 @@ $q$SELECT h.pgt_id, d.pgt_schema, d.pgt_name, count(*) AS total_refreshes,
  WHERE h.status = 'COMPLETED' AND h.initiated_by IS DISTINCT FROM 'SELF_MONITOR' AND h.start_time > now() - interval '1 hour'
  GROUP BY h.pgt_id, d.pgt_schema, d.pgt_name$q$),
 -- DF-2: is the newest refresh out of the ordinary?  The baseline is DF-1's average for the same action without the newest refresh, if
--- DF-1 contains it already.
+-- DF-1 contains it already; it is an average of floats, so 3 times is compared with a grain of salt.
 (2, 'df_anomaly_signals', '48s', 'DIFFERENTIAL', 'atomic',
 $q$SELECT r.pgt_id, d.pgt_schema, d.pgt_name,
-       CASE WHEN r.durations[1] >= 3 * b.baseline_ms THEN 'DURATION_SPIKE' END AS duration_anomaly,
+       CASE WHEN r.durations[1] >= 2.999999999 * b.baseline_ms THEN 'DURATION_SPIKE' END AS duration_anomaly,
        r.durations[1] AS last_duration_ms, b.baseline_ms,
        r.recent_failures, r.recent_failures >= 2 AS error_burst, r.distinct_modes_recent,
        coalesce((r.modes[1] <> r.modes[2])::int, 0) + coalesce((r.modes[2] <> r.modes[3])::int, 0)

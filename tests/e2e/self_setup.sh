@@ -87,6 +87,10 @@ check_sql "one in a released savepoint leaves one" "SELECT count(*) FROM pgtrick
 	WHERE pgt_id = (SELECT pgt_id FROM pgtrickle.pgt_definitions WHERE pgt_name = 'b')" "$((before + 1))"
 check_error "what the transaction refreshes it cannot have written" "BEGIN; INSERT INTO pgtrickle.pgt_refresh_history (pgt_id, data_timestamp, start_time, action, status)
 	VALUES (0, now(), now(), 'SKIP', 'SKIPPED'); SELECT pgtrickle.refresh_stream_table('pgtrickle.df_efficiency_rolling')" 55006 pgt_refresh_history
+out=$(q "SELECT pgtrickle.create_stream_table('own', 'SELECT action, count(*) AS n FROM pgtrickle.pgt_refresh_history GROUP BY action', schedule => '1h')" 2>&1)
+check_eq "a stream table of one's own over the history: a notice" "$(grep -c 'updates and deletes of pgtrickle.pgt_refresh_history are not captured' <<< "$out")" 1
+check_sql "it works" "SELECT missing, extra FROM pgtrickle.verify_stream_table('own')" "0|0"
+q "SELECT pgtrickle.drop_stream_table('own')" > /dev/null
 check_error "what every refresh writes cannot be a source" "SELECT pgtrickle.create_stream_table('s', 'SELECT status FROM pgtrickle.pgt_state')" 0A000 internal
 
 # an older definition is brought up to date, without touching what the user has set
