@@ -776,6 +776,7 @@ pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 	XLogRecPtr lsn;
 
 	check_transaction();
+	pgt_refuse_blown(st);
 	/* A barrier behind a large commit takes long: let it pass before anything is locked. */
 	if (!by_diff)
 		pgt_barrier_wait(pgt_barrier_emit(true));

@@ -111,9 +111,13 @@ q "BEGIN; INSERT INTO a VALUES (1502); INSERT INTO div VALUES (0); COMMIT"
 poll_until "SELECT count(*) > 0 FROM pgtrickle.pgt_refresh_history WHERE status = 'FAILED' AND error_state = '22012'" t 20
 check_sql "a member that fails keeps the group where it was" "SELECT n FROM ga" 1500
 q "DELETE FROM div WHERE d = 0"
-poll_until "SELECT status IN ('ACTIVE', 'SUSPENDED') FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'gd'" t 20
-q "SELECT pgtrickle.resume_stream_table('gd') FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'gd' AND status = 'SUSPENDED'" > /dev/null
-check_poll "mended, it moves" "SELECT n FROM ga" 1501 30
+# the third failure may still be on its way
+mended()
+{
+	q "SELECT pgtrickle.resume_stream_table('gd') FROM pgtrickle.pgt_stream_tables WHERE pgt_name = 'gd' AND status = 'SUSPENDED'" > /dev/null
+	[ "$(q "SELECT n FROM ga")" = 1501 ]
+}
+check "mended, it moves" poll_cmd 30 mended
 q "SELECT pgtrickle.drop_stream_table('gd')" > /dev/null
 check_sql "a dropped stream table leaves its group" "SELECT group_name, member_count, isolation FROM pgtrickle.refresh_groups()" "abd|2|read_committed"
 
@@ -124,7 +128,7 @@ create after_fused "SELECT n + 1 AS n FROM fused"
 q "SELECT pgtrickle.alter_stream_table('fused', fuse => 'on', fuse_ceiling => 1000)" > /dev/null
 q "DELETE FROM f WHERE id <= 500"
 check_poll "below the ceiling it is refreshed" "SELECT n FROM fused" 2500 20
-for _ in $(seq 1 300); do echo "SELECT pg_sleep(0.05);"; done | sed '1i LISTEN pg_trickle_alert;' | "$PGT_BIN/psql" -XAtq -f - > "$PGT_DIR/alerts.log" 2>&1 &
+for _ in $(seq 1 1200); do echo "SELECT pg_sleep(0.05);"; done | sed '1i LISTEN pg_trickle_alert;' | "$PGT_BIN/psql" -XAtq -f - > "$PGT_DIR/alerts.log" 2>&1 &
 listener=$!
 poll_until "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'" 1 10
 q "DELETE FROM f WHERE id <= 1501"
@@ -139,6 +143,7 @@ check_sql "the stream table is as it was, and so is its reader" "SELECT fused.n,
 check_sql "the history tells" "SELECT action, h.status, delta_row_count FROM pgtrickle.pgt_refresh_history h JOIN pgtrickle.pgt_stream_tables USING (pgt_id)
 	WHERE pgt_name = 'fused' ORDER BY refresh_id DESC LIMIT 1" "SKIP|SKIPPED|1001"
 check_error "not by hand either" "SELECT pgtrickle.refresh_stream_table('fused')" 55000 "reset_fuse"
+check_error "nor by way of its reader" "SELECT pgtrickle.wait_for('after_fused', '2 seconds')" 55000 "fuse"
 check_error "nothing is skipped" "SELECT pgtrickle.reset_fuse('fused', 'skip_changes')" 0A000 "never differs"
 q "SELECT pgtrickle.reset_fuse('fused')" > /dev/null
 check_poll "apply: everything that waited" "SELECT fused.n, after_fused.n FROM fused, after_fused" "1499|1500" 20
