@@ -93,7 +93,7 @@ def main():
                     ms.setdefault((i, share, "MV"), []).append(t)
     print("## Micro matrix: incremental, diff and AUTO against REFRESH MATERIALIZED VIEW\n")
     print("%s rows; of the changed rows 70 %% are updated, 15 %% deleted, 15 %% inserted. Milliseconds, medians of %d; in brackets how many times"
-          " faster than REFRESH MATERIALIZED VIEW of the same query. The last column is AUTO over the better of the two.\n" % (format(N, ","), ROUNDS))
+          " faster than REFRESH MATERIALIZED VIEW of the same query. The last column is AUTO over the better of the two; where AUTO went the same way it shows the noise.\n" % (format(N, ","), ROUNDS))
     print("| query | changed | REFRESH | incremental | diff | AUTO | AUTO chose | AUTO / better |")
     print("|---|---|---|---|---|---|---|---|")
     for i, (name, _) in enumerate(VIEWS):
