@@ -306,6 +306,9 @@ def regression(cur, case):
         raise Difference(f'not incremental: {r.full_reason}')
     if case.get('full') and not r.full_reason and cur.connection.server_version < 180000:
         raise Difference(f'incremental, not refused as {case["full"]}')
+    inner = sum(row[0] == 'inner' for row in r.view['view'])
+    if case.get('inner', inner) != inner:
+        raise Difference(f'{inner} inner tables')
     r.create()
     r.check_equal('after load')
     for changes in [] if r.full_reason else case['transactions']:
