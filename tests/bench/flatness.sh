@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# flatness.sh: rows and pages that a change of one row touches, over SIZES (100000 1000000) rows (flatness.py; tests/e2e/flatness.sh is the
+# flatness.sh: rows and pages that a change of one row touches, over SIZES (100000 1000000) rows, for SHAPES (all) (flatness.py; tests/e2e/flatness.sh is the
 # small version), and what a sliding hour reads when rows leave it.
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_new shared_buffers=2GB max_wal_size=16GB checkpoint_timeout=1h work_mem=64MB maintenance_work_mem=512MB autovacuum=off \
@@ -8,7 +8,7 @@ extension_new
 consumer_start
 sizes=${SIZES:-100000 1000000}
 out=$PGT_DIR/flatness.out
-/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${sizes// /,}" --repeat 7 --markdown > "$out" 2>&1
+/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${sizes// /,}" --repeat 7 --markdown ${SHAPES:+--shapes "$SHAPES"} > "$out" 2>&1
 result=$?
 grep -v '^|' "$out"
 {

@@ -61,6 +61,8 @@ def search(conn, args, failed, one_round):
         finally:
             conn.rollback()
         done += 1
+        if done % 1000 == 0:
+            print(f'# {done} rounds, {failed} differences', flush=True)
         if failed >= args.stop or time.time() - start > args.seconds:
             break
     print(f'{done} rounds from seed {args.seed}, {failed} differences, {time.time() - start:.0f} s, {stats}')

@@ -4,15 +4,13 @@ changes of several tables at once.  The machinery, and what is compared, is comp
 
     recursion_fuzz.py --dsn DSN [--seed N] [--rounds N] [--seconds S]
 """
-import argparse
-import collections
 import random
 import sys
-import time
 
 import psycopg2
 
-from compiler_fuzz import Difference, Round
+import harness
+from compiler_fuzz import Round
 from grammar import logged_table
 
 # tables: edges without a key, edges with one, marks on nodes, where to start
@@ -131,19 +129,20 @@ def quote(text):
     return f"'{text}'"
 
 
-def one_round(cur, seed):
+def one_round(cur, seed, stats):
     rnd = random.Random(seed)
     name = rnd.choice(list(QUERIES))
     query, shape = QUERIES[name]
     graph = Graph(rnd, shape)
     trace = list(graph.fill())
+    stats[name] = stats.get(name, 0) + 1
     try:
         for sql in trace:
             cur.execute(sql)
         cur.execute('SELECT setseed(%s)', (rnd.random(),))
         r = Round(cur, query, list(TABLES))
         if r.full_reason:
-            raise Difference(f'not incremental: {r.full_reason}')
+            raise harness.Difference(f'not incremental: {r.full_reason}')
         r.check_idempotent()
         r.create()
         r.check_equal('after load')
@@ -153,41 +152,17 @@ def one_round(cur, seed):
             cur.execute('SET LOCAL search_path = f, public')
             r.transaction(changes)
         r.perturb_and_diff(rnd)
-    except (Difference, psycopg2.Error) as error:
-        print(f'seed {seed}, {name}: {error}\n  ' + '\n  '.join(trace))
-        return name, False
-    return name, True
+    except (harness.Difference, psycopg2.Error) as error:
+        raise harness.Difference(f'{name}: {error}\n  ' + '\n  '.join(trace)) from error
 
 
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument('--dsn', required=True)
-    p.add_argument('--seed', type=int, default=1)
-    p.add_argument('--rounds', type=int, default=100)
-    p.add_argument('--seconds', type=float, default=1e9)
-    p.add_argument('--stop', type=int, default=3, help='give up after this many differences')
-    args = p.parse_args()
-    conn = psycopg2.connect(args.dsn)
-    cur = conn.cursor()
-    cur.execute('SET client_min_messages = warning; DROP EXTENSION IF EXISTS pg_trickle CASCADE; CREATE EXTENSION pg_trickle; DROP SCHEMA IF EXISTS f CASCADE; CREATE SCHEMA f')
-    cur.execute("SET statement_timeout = '20s'; SET jit = off")
+    args = harness.arguments().parse_args()
+    statements = ['CREATE SCHEMA f', "SET statement_timeout = '20s'"]
     for table, columns in TABLES.items():
-        for sql in logged_table(table, columns):
-            cur.execute(sql)
-    cur.execute('CREATE INDEX ON f.e (a); CREATE INDEX ON f.ek (a)')
-    conn.commit()
-    counts = collections.Counter()
-    failed = 0
-    start = time.time()
-    for seed in range(args.seed, args.seed + args.rounds):
-        name, good = one_round(cur, seed)
-        conn.rollback()
-        counts[name] += 1
-        failed += not good
-        if failed >= args.stop or time.time() - start > args.seconds:
-            break
-    print(f'{sum(counts.values())} rounds from seed {args.seed}, {failed} differences, {time.time() - start:.0f} s, {dict(counts)}')
-    return 1 if failed else 0
+        statements += logged_table(table, columns)
+    conn = harness.connect(args.dsn, [*statements, 'CREATE INDEX ON f.e (a); CREATE INDEX ON f.ek (a)'])
+    return harness.search(conn, args, 0, one_round)
 
 
 if __name__ == '__main__':
