@@ -263,7 +263,7 @@ on_tick(void *arg, const PGresult *res, const PgtErr *err)
 	mode = m->present ? pgt_auto_apply_of(text_at(res, 0, "auto_apply")) : PGT_AUTO_OFF;
 	if (!m->mode_known || mode != m->mode || !m->present)
 		m->wants |= WANT_ADVICE;
-	if (m->mode_known && mode != m->mode)
+	if (m->present && m->mode_known && mode != m->mode)
 		pgt_log(PGT_LOG_INFO, PART, "self_monitoring_auto_apply is %s now", text_at(res, 0, "auto_apply"));
 	m->mode_known = true;
 	m->mode = mode;
