@@ -16,12 +16,13 @@ SOURCES = int(os.environ.get("SOAK_SOURCES", "10"))
 RATE = float(os.environ.get("SOAK_RATE", "1000"))           # inserted rows a minute, over all sources
 SCHEDULE = os.environ.get("SOAK_SCHEDULE", "5s 10s 20s 48s").split()    # 16,000 refreshes an hour with 50
 HISTORY = int(os.environ.get("SOAK_HISTORY", "10000"))      # refreshes of the last hour that are there when it begins
+WARM = float(os.environ.get("SOAK_WARM", "60"))              # seconds of haste first: every connection has then met every stream table
 TABLE_ROWS = 2000                                           # a source is kept at about this size
 SAMPLE_SECONDS = 5
 TICK = 0.1
 DF = ["df_efficiency_rolling", "df_anomaly_signals", "df_threshold_advice", "df_cdc_buffer_trends", "df_scheduling_interference"]
 DF1_LIMIT_MS = 1000
-# Self-monitoring may take a hundredth of the time: of one core's always, of the scheduler's busy time where there is enough of it to compare
+# Self-monitoring may take a hundredth of the time: of one core's always (CPU time: the machine may be busy with something else), of the scheduler's busy time where there is enough of it to compare
 # with.  A refresh after a few hundred changes takes a millisecond; figures over thousands of such refreshes cannot cost less than ten of them.
 DF_FRACTION = 0.01
 BUSY_ENOUGH = 0.3
@@ -92,7 +93,7 @@ def build(cur):
     for i in range(STS):
         query = KINDS[i % len(KINDS)].format(a="src%d" % (i * 3 % SOURCES),
                                              b="src%d" % ((i * 3 + 1) % SOURCES), st="st%d" % (i - i % len(KINDS)))
-        cur.execute("SELECT pgtrickle.create_stream_table(%s, %s, schedule => %s)", ("st%d" % i, query, SCHEDULE[i % len(SCHEDULE)]))
+        cur.execute("SELECT pgtrickle.create_stream_table(%s, %s, schedule => %s)", ("st%d" % i, query, "1s"))
 
 
 # History that has expired: 95 days back, of a stream table that is not there any more, so that nobody's figures change.
@@ -141,14 +142,14 @@ class Writer(Actor):
     """Inserts at RATE over all sources; every second tick updates as many rows, and what makes a source too large is deleted."""
     pause = TICK
 
-    def __init__(self, until, rate):
+    def __init__(self, until, next_id=None):
         super().__init__("soak writer", until)
-        self.rate, self.owed, self.began = rate, 0.0, time.time()
-        self.next_id = [TABLE_ROWS + 1] * SOURCES
+        self.began = time.time()
+        self.next_id = next_id or [TABLE_ROWS + 1] * SOURCES
         self.turn = 0
 
     def step(self):
-        want = int((time.time() - self.began) * self.rate / 60) - self.done
+        want = int((time.time() - self.began) * RATE / 60) - self.done
         while want > 0:
             i, n = self.turn % SOURCES, min(want, 200)
             first = self.next_id[i]
@@ -183,12 +184,21 @@ class Purger(Actor):
 
 # ---------------------------------------------------------------- samples
 
-def private_kb(pid):
-    """Memory that belongs to this process alone, in kB; shared buffers are not its own."""
+def memory_kb(pid, what):
+    """Rss, or Pss_Anon: what belongs to a backend alone, for shared buffers are not its own.  In kB."""
     try:
         with open("/proc/%d/smaps_rollup" % pid) as f:
-            return int(re.search(r"^Pss_Anon: +(\d+)", f.read(), re.M).group(1))
+            return int(re.search(r"^%s: +(\d+)" % what, f.read(), re.M).group(1))
     except (OSError, AttributeError):
+        return None
+
+
+def cpu_seconds(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            fields = f.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
         return None
 
 
@@ -207,21 +217,30 @@ def slope_percent(samples):
 
 
 class Sampler:
+    """Every few seconds: who has how much memory, and what the refreshing connections have computed."""
+
     def __init__(self, cur):
         self.cur = cur
-        self.consumer, self.backends, self.each = [], [], {}
+        self.consumer, self.backends, self.each, self.cpu = [], [], {}, {}
         self.file = open(os.environ.get("SOAK_SAMPLES") or os.environ["SOAK_SCRATCH"] + "/samples.csv", "w")
         self.worst_lag = 0
 
+    def refresh_cpu(self):
+        return sum(last - first for first, last in self.cpu.values())
+
     def take(self, t):
         pids = rows(self.cur, "SELECT pid, application_name FROM pg_stat_activity WHERE usename = 'trickle' AND application_name NOT LIKE 'soak%'")
-        own = private_kb(int(os.environ["SOAK_CONSUMER"]))
-        sizes = [(name, pid, private_kb(pid)) for pid, name in pids]
+        own = memory_kb(int(os.environ["SOAK_CONSUMER"]), "Rss")
+        sizes = [(name, pid, memory_kb(pid, "Pss_Anon")) for pid, name in pids]
         sizes = [s for s in sizes if s[2]]
         if own:
             self.consumer.append((t, own))
         if sizes:
             self.backends.append((t, sum(s[2] for s in sizes)))
+        for pid, name in pids:
+            cpu = cpu_seconds(pid) if name == "trickle-consumer refresh" else None
+            if cpu is not None:
+                self.cpu[pid] = (self.cpu.get(pid, (cpu, 0))[0], cpu)
         for name, pid, kb in sizes:
             self.each.setdefault((name, pid), []).append((t, kb))
         self.worst_lag = max(self.worst_lag, float(value(self.cur, "SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)), 0)"
@@ -246,10 +265,24 @@ def minute_line(cur, minute, began, actors, sampler):
         sampler.backends[-1][1] / 1024, purger.done, open("/proc/loadavg").read().split()[0]))
 
 
-def run(cur, monitored):
+def warm(cur, monitored):
+    """Everything often, so that caches fill and plans are made; then the schedules of the run.  Returns where the writer got to."""
+    df = rows(cur, "SELECT format('%%I.%%I', pgt_schema, pgt_name), schedule FROM pgtrickle.pgt_definitions WHERE pgt_name = ANY (%s)", (DF,)) if monitored else []
+    for name, _ in df:
+        cur.execute("SELECT pgtrickle.alter_stream_table(%s, schedule => '5s')", (name,))
+    writer = Writer(time.time() + WARM)
+    writer.start()
+    writer.join()
+    verdict("the writer was never in trouble while things warmed up", writer.error is None, writer.error)
+    for name, schedule in df + [("st%d" % i, SCHEDULE[i % len(SCHEDULE)]) for i in range(STS)]:
+        cur.execute("SELECT pgtrickle.alter_stream_table(%s, schedule => %s)", (name, schedule))
+    return writer.next_id
+
+
+def run(cur, next_id):
     began = time.time()
     until = began + MINUTES * 60
-    actors = [Writer(until, RATE), Ager("soak ager", until), Purger("soak purger", until, "trickle")]
+    actors = [Writer(until, next_id), Ager("soak ager", until), Purger("soak purger", until, "trickle")]
     sampler = Sampler(connect("soak sampler").cursor())
     for a in actors:
         a.start()
@@ -267,7 +300,7 @@ def run(cur, monitored):
 
 
 def judge_memory(sampler):
-    warm = max(60, min(600, MINUTES * 60 * 0.4))    # every connection has met every stream table
+    warm = min(600, MINUTES * 60 * 0.2)
     figures = {}
     # Connections come and go with the load; what matters is that one that lives does not grow.
     lasting = {k: v for k, v in sampler.each.items() if v[-1][0] - v[0][0] > MINUTES * 60 * 0.6}
@@ -341,7 +374,7 @@ def judge_history(cur, began, monitored):
     return figures
 
 
-def judge_monitoring(cur, figures):
+def judge_monitoring(cur, figures, sampler):
     status = rows(cur, "SELECT df_name, status, row_count, note FROM pgtrickle.self_monitoring_status()")
     verdict("all five df_* are ACTIVE", len(status) == 5 and all(s[1] == "ACTIVE" for s in status), status)
     overhead = {"df_refresh_fraction": figures["df_busy"] / figures["busy"]}
@@ -349,7 +382,8 @@ def judge_monitoring(cur, figures):
         cur.execute("SELECT * FROM pgtrickle.scheduler_overhead()")
         overhead = dict(zip([c[0] for c in cur.description], cur.fetchone()))
     fraction = overhead["df_refresh_fraction"]
-    verdict("df_* take less than %g of the time of one core" % DF_FRACTION, figures["df_busy"] / (MINUTES * 60000) < DF_FRACTION, figures["df_busy"])
+    figures["df_core"] = sampler.refresh_cpu() * figures["df_busy"] / figures["busy"] / (MINUTES * 60)
+    verdict("df_* take less than %g of the time of one core" % DF_FRACTION, 0 < figures["df_core"] < DF_FRACTION, figures["df_core"])
     if (figures["busy"] - figures["df_busy"]) / (MINUTES * 60000) >= BUSY_ENOUGH:
         verdict("df_* take less than %g of the busy time" % DF_FRACTION, fraction is not None and fraction < DF_FRACTION, overhead)
     else:
@@ -361,7 +395,7 @@ def summary(began, actors, sampler, memory, figures, overhead):
     writer, ager, purger = actors
     elapsed = (writer.until - began) / 60
     table = [
-        ("length", "%.1f min, %d user stream tables over %d sources, schedules %s" % (elapsed, STS, SOURCES, " ".join(SCHEDULE))),
+        ("length", "%.1f min after %g s of warming up; %d user stream tables over %d sources, schedules %s" % (elapsed, WARM, STS, SOURCES, " ".join(SCHEDULE))),
         ("inserted rows", "%d, %.0f a minute; half as many updated, as many deleted" % (writer.done, writer.done / elapsed)),
         ("refreshes", "%d (%d of them by comparison), %.2f %% of the time busy" % (figures["refreshes"], figures["full"], figures["busy"] / (elapsed * 600))),
         ("history", "%d rows of the hour before" % HISTORY),
@@ -375,8 +409,8 @@ def summary(began, actors, sampler, memory, figures, overhead):
     for name, n, mid, worst, actions, each in figures["df"]:
         table.append((name, "%d refreshes, median %.1f ms, longest %.1f ms, %s; the last: %s" % (n, mid, worst, actions, " ".join(each.split()[-8:]))))
     if overhead:
-        table.append(("df_* of busy time", "%.2f %% (history), %s (scheduler_overhead); %.3f %% of one core" % (
-            100 * figures["df_busy"] / figures["busy"], overhead["df_refresh_fraction"], figures["df_busy"] / (elapsed * 600))))
+        table.append(("df_* of busy time", "%.2f %% (history), %s (scheduler_overhead); %.3f %% of one core (CPU; all refreshes %.2f %%)" % (
+            100 * figures["df_busy"] / figures["busy"], overhead["df_refresh_fraction"], 100 * figures["df_core"], 100 * sampler.refresh_cpu() / (elapsed * 60))))
     say("\n| soak | |\n|---|---|")
     for name, text in table:
         say("| %s | %s |" % (name, text))
@@ -393,9 +427,7 @@ def main():
     monitored = value(cur, "SELECT to_regproc('pgtrickle.setup_self_monitoring') IS NOT NULL") and os.environ.get("SOAK_DF", "1") == "1"
     if monitored:
         cur.execute("SELECT pgtrickle.setup_self_monitoring()")
-        for name in DF if os.environ.get("SOAK_DF_SCHEDULE") else []:
-            cur.execute("SELECT pgtrickle.alter_stream_table(%s, schedule => %s)", ("pgtrickle." + name, os.environ["SOAK_DF_SCHEDULE"]))
-    began, actors, sampler = run(cur, monitored)
+    began, actors, sampler = run(cur, warm(cur, monitored))
     for a in actors:
         verdict("%s was never in trouble" % a.name, a.error is None and not a.is_alive(), a.error)
     verdict("no lock wait timeout in writers, history and purge", sum(a.timeouts for a in actors) == 0, [(a.name, a.timeouts) for a in actors])
@@ -403,7 +435,7 @@ def main():
     verdict("history was purged all the while", actors[2].done >= 10000 + 0.9 * actors[1].done - 400, actors[2].done)
     memory = judge_memory(sampler)
     figures = judge_history(cur, began, monitored)
-    overhead = judge_monitoring(cur, figures) if monitored else None
+    overhead = judge_monitoring(cur, figures, sampler) if monitored else None
     judge_exact(cur)
     judge_logs()
     summary(began, actors, sampler, memory, figures, overhead)
