@@ -136,6 +136,8 @@ check_poll "above it, the fuse blows" "SELECT fuse_state, effective_ceiling, blo
 	"blown|1000|1001 changes are waiting, and the ceiling is 1000" 20
 alert='"name": "fused".*"event": "fuse_blown".*"schema": "public".*"ceiling": 1000.*"pending": 1001'
 check "with an alert" poll_cmd 15 grep -q "$alert" "$PGT_DIR/alerts.log"
+q "SELECT pgtrickle._consumer_remind()" > /dev/null
+check "and a reminder" poll_cmd 15 grep -qE '"name": "fused".*"event": "fuse_blown_reminder".*"blown_seconds": [0-9]' "$PGT_DIR/alerts.log"
 kill $listener 2> /dev/null
 wait $listener 2> /dev/null
 beat
