@@ -258,6 +258,9 @@ pgt_check_held(const PgtStreamTable *st)
 {
 	char *reason = pgt_held_reason(st->id);
 
+	/* while this refresh waited for the lock of whoever suspended it */
+	if (strcmp(st->status, "SUSPENDED") == 0)
+		reason = "it is suspended";
 	if (reason == NULL && strcmp(st->fuse_mode, "off") != 0 && strcmp(st->fuse_state, "blown") == 0)
 		reason = "its fuse has blown";
 	if (reason != NULL)
