@@ -187,17 +187,45 @@ by_share(double delta_rows, double rows, double limit, const char *name)
 	return c;
 }
 
+/*
+ * What the last load or diff would take with today's rows; < 0: unknown.  Tables that were empty, or never analyzed, say nothing: a load
+ * of nothing is cheap whatever a diff costs now.
+ */
+static double
+scaled_full_ms(int64 pgt_id, double rows)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum id = Int64GetDatum(pgt_id);
+	double ms = -1;
+	bool isnull;
+
+	if (plan == NULL)
+	{
+		Oid type = INT8OID;
+
+		plan = SPI_prepare("SELECT c.full_ms / c.full_rows FROM pgtrickle.pgt_costs c WHERE c.pgt_id = $1 AND c.full_rows > 0", 1, &type);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare reading of costs");
+	}
+	if (SPI_execute_plan(plan, &id, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read costs");
+	if (SPI_processed > 0 && rows > 0)
+		ms = rows * DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	return ms;
+}
+
 /* One way has not been measured. */
 static PgtChoice
 by_guess(const PgtStreamTable *st, const Estimate *incremental, double delta_rows, double rows)
 {
 	PgtChoice c = by_share(delta_rows, rows, pgt_guc_differential_max_change_ratio, "differential_max_change_ratio");
+	double full_ms = scaled_full_ms(st->id, rows);
 
-	if (c.full || incremental->ms < 0 || st->last_full_ms < 0 || incremental->ms <= st->last_full_ms * TRY_DIFF)
+	if (c.full || incremental->ms < 0 || full_ms < 0 || incremental->ms <= full_ms * TRY_DIFF)
 		return c;
 	c.full = true;
-	c.reason = psprintf("%.0f changed rows: incremental would take about %.1f ms, a diff is not measured, the load took %.1f ms",
-						delta_rows, incremental->ms, st->last_full_ms);
+	c.reason = psprintf("%.0f changed rows: incremental would take about %.1f ms, a diff is not measured, a load would take %.1f ms",
+						delta_rows, incremental->ms, full_ms);
 	return c;
 }
 

@@ -54,7 +54,16 @@ choose "other sizes are scaled" "FULL diff" "incremental would take about 200.0 
 forget; past FULL 100 1; past DIFFERENTIAL 10 20 5
 choose "but not from afar" "FULL diff" "of the source rows changed"
 forget; past DIFFERENTIAL 1400 9999999
-choose "a diff is tried when incremental is very slow" "FULL diff" "a diff is not measured, the load took" 1400
+choose "a diff is tried when incremental is very slow" "FULL diff" "a diff is not measured, a load would take" 1400
+# the load of a table that was empty says nothing about a diff
+q "CREATE TABLE e (id int PRIMARY KEY, v int NOT NULL)"
+q "SELECT pgtrickle.create_stream_table('se', 'SELECT id, v FROM e', schedule => '1d')" > /dev/null
+q "INSERT INTO e SELECT g, g FROM generate_series(1, 1400) g"
+refresh se
+q "INSERT INTO e SELECT g, g FROM generate_series(2001, 3400) g"
+q "UPDATE pgtrickle.pgt_refresh_history SET end_time = start_time + interval '9999 s' WHERE action = 'DIFFERENTIAL'"
+refresh se
+check_eq "a load of nothing is no measure" "$(last se)" "DIFFERENTIAL bag"
 # neither way is left again and again: ten refreshes of one size, at most one change of mind
 forget
 for i in $(seq 1 10); do
