@@ -106,7 +106,7 @@ run_one()
 	local out=$PGT_RUN/results/${1//\//_}.out t0=$SECONDS code child
 	# timeout is a process group of its own: pass on what ends the run.
 	trap 'kill -TERM $child 2> /dev/null; wait $child; exit 143' TERM INT
-	PGT_TEST=${1%.*} timeout -k 30 "${PGT_TIMEOUT:-600}" "$(command_of "$1")" "$(argument_of "$1")" > "$out" 2>&1 < /dev/null &
+	PGT_TEST=${1%.*} timeout -k 30 "${PGT_TIMEOUT:-1200}" "$(command_of "$1")" "$(argument_of "$1")" > "$out" 2>&1 < /dev/null &
 	child=$!
 	wait $child
 	code=$?
