@@ -9,8 +9,7 @@ conf="$PGDATA/postgresql.conf"
         echo "output_plugin_libraries = 'pgoutput, test_decoding, pgtrickle_output'"
     fi
 } >> "$conf"
-# The consumer connects over the network of the compose file, with a password.
-echo "host replication trickle all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+# The image lets everybody in over the network with a password; the consumer's logical replication connection needs no line of its own.
 psql -v ON_ERROR_STOP=1 -v password="${TRICKLE_PASSWORD:?}" -U "$POSTGRES_USER" -d "${POSTGRES_DB:-$POSTGRES_USER}" <<'SQL'
 CREATE EXTENSION pg_trickle;
 CREATE ROLE trickle LOGIN REPLICATION PASSWORD :'password' IN ROLE pgtrickle_consumer;
