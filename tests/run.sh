@@ -6,7 +6,7 @@
 #
 # Everything lives in one directory under $TMPDIR (the server's user must reach it) that goes away at the end, also after Ctrl-C;
 # the logs of failed tests are kept in tests/tmp/logs.  PGT_PRIVATE=DIR keeps the private PostgreSQL tree in DIR between runs.
-# PGT_JOBS: tests at a time (2).  PGT_TIMEOUT: seconds a test may take (600).  PGT_BUILD_FLAGS: extra compiler flags.
+# PGT_JOBS: tests at a time (2).  PGT_TIMEOUT: seconds a test may take (1200).  PGT_BUILD_FLAGS: extra compiler flags.
 set -uo pipefail
 PGT_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export PGT_TOP PG_CONFIG=${PG_CONFIG:-pg_config}
