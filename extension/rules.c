@@ -63,8 +63,8 @@ has_row_marks(Query *q)
 }
 
 /*
- * Before 18 a constant that is a key of GROUPING SETS is NULL in the select list of other sets, but itself in HAVING.  Nobody means
- * that, so it is left to the server.
+ * A constant that is a key of GROUPING SETS is NULL in the select list of other sets, but itself in HAVING.  Nobody means that, so it
+ * is left to the server.
  */
 static bool
 has_constant_set_key(Query *q)
@@ -74,7 +74,7 @@ has_constant_set_key(Query *q)
 	if (q->groupingSets == NIL)
 		return false;
 	foreach (lc, q->groupClause)
-		if (!contain_var_clause(get_sortgroupclause_expr(lfirst(lc), q->targetList)))
+		if (!contain_var_clause(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
 			return true;
 	return false;
 }

@@ -304,7 +304,7 @@ def regression(cur, case):
     r = Round(cur, case['query'], TABLES + list(case.get('tables', {})))
     if r.full_reason and r.full_reason != case.get('full'):
         raise Difference(f'not incremental: {r.full_reason}')
-    if case.get('full') and not r.full_reason and cur.connection.server_version < 180000:
+    if case.get('full') and not r.full_reason:
         raise Difference(f'incremental, not refused as {case["full"]}')
     inner = sum(row[0] == 'inner' for row in r.view['view'])
     if case.get('inner', inner) != inner:
