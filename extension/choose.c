@@ -10,7 +10,11 @@
  * One kind unknown: the share of changed rows decides (pg_trickle.differential_max_change_ratio), and the refresh measures it; but a
  * diff is tried in any case once incremental refreshes take much longer than the first load did.  So a wrong guess costs one refresh.
  *
- * Hysteresis: the way that the last refresh of a similar size went is kept until the other looks better by a margin.  Refreshes of
+ * Scaled from small deltas, the cost of an incremental refresh comes out too high: one that was not measured at about this size is tried
+ * when it looks no worse than twice a diff.
+ *
+ * Hysteresis: the way that the last refreshes of a similar size went is kept until the other looks better by a margin; one diff alone
+ * was a trial, and binds less than two.  Refreshes of
  * other sizes do not matter: one that alternates between large and small deltas may alternate between the two ways.
  *
  * Small deltas are not weighed at all: reading the history would take as long as they, and what they cost is mostly planning.
@@ -32,7 +36,9 @@
 #define SAMPLES 5           /* of which the median is taken */
 #define HISTORY 200         /* rows read, newest first */
 #define LEAVE_DIFF pgt_guc_cost_model_safety_margin
+#define LEAVE_TRIAL Max(0.95, LEAVE_DIFF)
 #define LEAVE_INCREMENTAL 1.05
+#define TRY_INCREMENTAL 2.0
 #define TRY_DIFF 2.0 /* against the load, which compares nothing */
 
 typedef struct Sample
@@ -162,16 +168,21 @@ estimate(const Sample *samples, int n, double rows, bool full)
 	return e;
 }
 
-/* Which way did the last refresh of a similar size go?  Incremental, if there was none. */
-static bool
-last_was_full(const Sample *samples, int n, double rows)
+/* How many of the last two refreshes of a similar size were diffs, counted back from the last one? */
+static int
+last_fulls(const Sample *samples, int n, double rows)
 {
-	for (int i = 0; i < n; i++)
+	int fulls = 0;
+
+	for (int i = 0; i < n && fulls < 2; i++)
 	{
-		if (!samples[i].load && is_similar(samples[i].rows, rows))
-			return samples[i].full;
+		if (samples[i].load || !is_similar(samples[i].rows, rows))
+			continue;
+		if (!samples[i].full)
+			break;
+		fulls++;
 	}
-	return false;
+	return fulls;
 }
 
 /* ---------- deciding ---------- */
@@ -221,7 +232,7 @@ by_guess(const PgtStreamTable *st, const Estimate *incremental, double delta_row
 	PgtChoice c = by_share(delta_rows, rows, pgt_guc_differential_max_change_ratio, "differential_max_change_ratio");
 	double full_ms = scaled_full_ms(st->id, rows);
 
-	if (c.full || incremental->ms < 0 || full_ms < 0 || incremental->ms <= full_ms * TRY_DIFF)
+	if (c.full || !incremental->near || full_ms < 0 || incremental->ms <= full_ms * TRY_DIFF)
 		return c;
 	c.full = true;
 	c.reason = psprintf("%.0f changed rows: incremental would take about %.1f ms, a diff is not measured, a load would take %.1f ms",
@@ -236,15 +247,19 @@ by_cost(const PgtStreamTable *st, double delta_rows, double rows)
 	Sample *samples = read_samples(st->id, &n);
 	Estimate incremental = estimate(samples, n, delta_rows, false);
 	Estimate full = estimate(samples, n, delta_rows, true);
-	bool was_full = last_was_full(samples, n, delta_rows);
+	int fulls = last_fulls(samples, n, delta_rows);
 	PgtChoice c;
 
 	if (incremental.ms < 0 || full.ms < 0)
 		return by_guess(st, &incremental, delta_rows, rows);
-	c.full = incremental.ms > full.ms * (was_full ? LEAVE_DIFF : LEAVE_INCREMENTAL);
+	if (!incremental.near)
+		c.full = incremental.ms > full.ms * TRY_INCREMENTAL;
+	else
+		c.full = incremental.ms > full.ms * (fulls == 0 ? LEAVE_INCREMENTAL : fulls == 1 ? LEAVE_TRIAL
+																						 : LEAVE_DIFF);
 	c.reason = psprintf("%.0f changed rows: incremental %s %.1f ms, diff %s %.1f ms, last time %s", delta_rows,
 						incremental.near ? "takes" : "would take about", incremental.ms, full.near ? "takes" : "took", full.ms,
-						was_full ? "diff" : "incremental");
+						fulls > 0 ? "diff" : "incremental");
 	return c;
 }
 

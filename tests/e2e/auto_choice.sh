@@ -43,10 +43,14 @@ forget; past FULL 4000 20; past DIFFERENTIAL 4000 100 5
 choose "diff was cheaper" "FULL diff" "incremental takes 100.0 ms, diff takes 20.0 ms, last time incremental"
 forget; past FULL 4000 98; past DIFFERENTIAL 4000 100 5
 choose "not by so little" "DIFFERENTIAL bag" "last time incremental"
-forget; past DIFFERENTIAL 4000 90 5; past FULL 4000 100
+forget; past DIFFERENTIAL 4000 90 5; past FULL 4000 100 2
 choose "nor back by so little" "FULL diff" "incremental takes 90.0 ms, diff takes 100.0 ms, last time diff"
-forget; past DIFFERENTIAL 4000 70 5; past FULL 4000 100
+forget; past DIFFERENTIAL 4000 70 5; past FULL 4000 100 2
 choose "back when it is worth it" "DIFFERENTIAL bag" "last time diff"
+forget; past DIFFERENTIAL 4000 90 5; past FULL 4000 100
+choose "one diff was a trial" "DIFFERENTIAL bag" "last time diff"
+forget; past DIFFERENTIAL 400 8 5; past FULL 4000 50
+choose "what is only scaled from afar is tried" "DIFFERENTIAL bag" "incremental would take about 80.0 ms, diff takes 50.0 ms"
 forget; past DIFFERENTIAL 4000 30 4; past DIFFERENTIAL 4000 5000; past FULL 4000 100
 choose "one that took long by accident does not count" "DIFFERENTIAL bag" "incremental takes 30.0 ms"
 forget; past FULL 400 50; past DIFFERENTIAL 400 20 5
