@@ -31,7 +31,7 @@
 #include "guc.h"
 
 #define WORTH_WEIGHING 1000 /* changed rows */
-#define SIMILAR 3           /* a similar size: between a third and three times as many rows */
+#define SIMILAR 1.5         /* a similar size: at most so many times more or fewer rows */
 #define FAR 20              /* beyond that a size says nothing */
 #define SAMPLES 5           /* of which the median is taken */
 #define HISTORY 200         /* rows read, newest first */

@@ -57,7 +57,7 @@ forget; past FULL 400 50; past DIFFERENTIAL 400 20 5
 choose "other sizes are scaled" "FULL diff" "incremental would take about 200.0 ms, diff took 50.0 ms"
 forget; past FULL 100 1; past DIFFERENTIAL 10 20 5
 choose "but not from afar" "FULL diff" "of the source rows changed"
-forget; past DIFFERENTIAL 1400 9999999
+forget; past DIFFERENTIAL 2800 9999999
 choose "a diff is tried when incremental is very slow" "FULL diff" "a diff is not measured, a load would take" 1400
 # the load of a table that was empty says nothing about a diff
 q "CREATE TABLE e (id int PRIMARY KEY, v int NOT NULL)"
