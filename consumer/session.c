@@ -454,12 +454,49 @@ on_attached(void *arg, const PGresult *res, const PgtErr *err)
 	pgt_segments_load(s->segments, NULL, on_segments, s);
 }
 
+static void
+on_skipped(void *arg, const PGresult *res, const PgtErr *err)
+{
+	PgtSession *s = arg;
+	const char *params[2] = {s->options->slot, PGT_VERSION};
+
+	if (err)
+	{
+		attach_failed(s, err);
+		return;
+	}
+	if (PQntuples(res) > 0)
+		pgt_log(PGT_LOG_INFO, "session", "slot \"%s\" is older than the extension: WAL from before is skipped", s->options->slot);
+	pgt_conn_params(s->control,
+					"SELECT a.applied_lsn, a.gap, a.schema_version, current_setting('synchronous_standby_names')"
+					" FROM pgtrickle._consumer_attach($1::name, $2::text) a",
+					2, params, on_attached, s);
+}
+
+/*
+ * A slot that was left from an earlier installation of the extension: what it would send was written for a registry that is gone.  The
+ * server cannot decode changes of a dropped catalog table; advancing the slot does not look at them.  Sources were registered after
+ * the installation, under locks that waited for earlier writers, so nothing that anybody needs is skipped.
+ */
+static void
+skip_earlier_wal(PgtSession *s)
+{
+	const char *params[1] = {s->options->slot};
+
+	pgt_conn_params(s->control,
+					"SELECT pg_catalog.pg_replication_slot_advance(r.slot_name, v.lsn) FROM pg_catalog.pg_replication_slots r,"
+					" (SELECT pg_catalog.min(installed_lsn) AS lsn FROM pgtrickle.pgt_schema_version) v"
+					" WHERE r.slot_name = $1::name AND r.plugin = 'pgtrickle_output' AND r.database = pg_catalog.current_database()"
+					" AND r.confirmed_flush_lsn < v.lsn AND v.lsn <= pg_catalog.pg_current_wal_flush_lsn()"
+					" AND NOT EXISTS (SELECT FROM pgtrickle.pgt_slot k WHERE k.slot_name = r.slot_name)",
+					1, params, on_skipped, s);
+}
+
 /* Before _consumer_attach, which writes: a schema that we do not know is left as it is. */
 static void
 on_schema(void *arg, const PGresult *res, const PgtErr *err)
 {
 	PgtSession *s = arg;
-	const char *params[2] = {s->options->slot, PGT_VERSION};
 	PgtSchema before;
 	PgtErr e;
 
@@ -482,10 +519,7 @@ on_schema(void *arg, const PGresult *res, const PgtErr *err)
 				"the extension's schema is version %s, this is %s: serving it without the self-monitoring policy"
 				" until ALTER EXTENSION pg_trickle UPDATE",
 				s->schema.version, PGT_VERSION);
-	pgt_conn_params(s->control,
-					"SELECT a.applied_lsn, a.gap, a.schema_version, current_setting('synchronous_standby_names')"
-					" FROM pgtrickle._consumer_attach($1::name, $2::text) a",
-					2, params, on_attached, s);
+	skip_earlier_wal(s);
 }
 
 static void

@@ -529,10 +529,8 @@ drop_extension(void)
 	PgtCatalogScope scope = pgt_catalog_begin();
 
 	plan_slot_drop();
-	SPI_connect();
-	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_sources", 0, NULL, NULL, NULL);
-	SPI_finish();
-	pgt_identity_restore(InvalidOid);
+	/* pgt_sources itself is not touched: the server could never decode a change of a catalog table that is gone */
+	pgt_identity_restore_all();
 	name_leftover_identities();
 	pgt_catalog_end(scope);
 }

@@ -190,12 +190,13 @@ read_one(HeapTuple row, TupleDesc desc)
 	return r;
 }
 
+#define REMEMBERED "SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity i"
+
 static List *
 read_remembered(Oid root)
 {
-	return pgt_catalog_rows("SELECT relid, old_identity, COALESCE(old_index, 0::oid) FROM pgtrickle.pgt_source_identity i"
-							" WHERE root = $1 OR ($1 = 0::oid AND NOT EXISTS (SELECT FROM pgtrickle.pgt_sources s WHERE s.relid = i.root))"
-							" ORDER BY relid",
+	return pgt_catalog_rows(REMEMBERED " WHERE root = $1 OR ($1 = 0::oid AND NOT EXISTS"
+									   " (SELECT FROM pgtrickle.pgt_sources s WHERE s.relid = i.root)) ORDER BY relid",
 							OIDOID, ObjectIdGetDatum(root), read_one);
 }
 
@@ -253,6 +254,13 @@ put_back(const Remembered *r)
 	pgt_identity_forget(r->relid);
 }
 
+static void
+put_back_if_free(Remembered *r)
+{
+	if (ConditionalLockRelationOid(r->relid, ShareRowExclusiveLock) && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
+		put_back(r);
+}
+
 void
 pgt_identity_restore(Oid root)
 {
@@ -268,8 +276,23 @@ pgt_identity_restore(Oid root)
 			pgt_identity_forget(r->relid);
 		else if (OidIsValid(other))
 			pgt_identity_assign(r->relid, other);
-		else if (ConditionalLockRelationOid(r->relid, ShareRowExclusiveLock) &&
-				 SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
-			put_back(r);
+		else
+			put_back_if_free(r);
+	}
+}
+
+void
+pgt_identity_restore_all(void)
+{
+	ListCell *lc;
+
+	foreach (lc, pgt_catalog_rows(REMEMBERED " WHERE $1 = 0::oid ORDER BY relid", OIDOID, ObjectIdGetDatum(InvalidOid), read_one))
+	{
+		Remembered *r = lfirst(lc);
+
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(r->relid)))
+			put_back_if_free(r);
+		else
+			pgt_identity_forget(r->relid);
 	}
 }

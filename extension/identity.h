@@ -20,6 +20,7 @@ extern void pgt_identity_require(Oid leaf, const PgtSource *source, bool check_o
  * Tables that are busy keep FULL for now.
  */
 extern void pgt_identity_restore(Oid root);
+extern void pgt_identity_restore_all(void); /* whatever is registered: the extension goes */
 
 /* `root` is responsible for relid's identity from now on; InvalidOid: nobody, put it back when possible. */
 extern void pgt_identity_assign(Oid relid, Oid root);

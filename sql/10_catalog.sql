@@ -197,8 +197,9 @@ CREATE INDEX idx_hist_start ON pgtrickle.pgt_refresh_history (start_time);
 -- }
 
 CREATE TABLE pgtrickle.pgt_schema_version (
-    version    text PRIMARY KEY,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    version       text PRIMARY KEY,
+    applied_at    timestamptz NOT NULL DEFAULT now(),
+    installed_lsn pg_lsn NOT NULL DEFAULT pg_catalog.pg_current_wal_insert_lsn()   -- WAL before it knows another catalog, or none
 );
 -- Every version that was installed, first and by updates.
 -- until 0.20.0 {

@@ -63,4 +63,21 @@ consumer_start
 q "INSERT INTO keyless VALUES (7, 7)"
 assert_st_equal sums "and a third time"
 assert_st_equal names "with what reads it"
+
+# Under a consumer that streams and has not yet seen all that was written: the old catalog's changes cannot be decoded any more, and the
+# slot must come through all the same.
+create="SELECT pgtrickle.create_stream_table('sums', 'SELECT b, sum(a) AS a FROM keyless GROUP BY b', '1s')"
+for round in apart together; do
+	q "INSERT INTO keyless SELECT i, i % 7 FROM generate_series(1, 500) i"
+	case $round in
+		apart) printf '%s\n' "SET client_min_messages = warning;" "DROP EXTENSION pg_trickle CASCADE;" "UPDATE keyless SET a = a + 1;" "CREATE EXTENSION pg_trickle;" "$create;" ;;
+		together) printf '%s\n' "SET client_min_messages = warning;" "BEGIN;" "DROP EXTENSION pg_trickle CASCADE;" "CREATE EXTENSION pg_trickle;" "$create;" "COMMIT;" ;;
+	esac | q_script > /dev/null || fail "dropped and created $round"
+	q "INSERT INTO keyless VALUES (1, 8)"
+	check_poll "dropped and created $round: the consumer goes on" "SELECT sum(a) = (SELECT sum(a) FROM keyless) FROM sums" t
+	assert_st_equal sums "dropped and created $round: equal"
+	q "DELETE FROM keyless WHERE b = 8"
+	assert_st_equal sums "dropped and created $round: captured again"
+	check_sql "dropped and created $round: incrementally" "SELECT action FROM pgtrickle.get_refresh_history('sums', 1)" DIFFERENTIAL
+done
 done_testing
