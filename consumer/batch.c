@@ -9,25 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/alloc.h"
+
 #include "plugin/wire.h"
 
 #define BLOCK_FIRST (8 * 1024)
 #define BLOCK_MAX (256 * 1024)
 
-static void *
-must_alloc(size_t n)
-{
-	void *p = calloc(1, n);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
-
 PgtBatch *
 pgt_batch_create(void)
 {
-	return must_alloc(sizeof(PgtBatch));
+	return pgt_alloc(1, sizeof(PgtBatch));
 }
 
 void
@@ -82,7 +74,7 @@ new_rows(PgtBatch *b, uint32_t relid, uint32_t gen)
 		b->rows = realloc(b->rows, sizeof(PgtRows) * (size_t) b->capacity);
 		free(b->index);
 		b->index_size = b->capacity * 2;
-		b->index = must_alloc(sizeof(int) * (size_t) b->index_size);
+		b->index = pgt_alloc(1, sizeof(int) * (size_t) b->index_size);
 		if (b->rows == NULL)
 			abort();
 		for (int i = 0; i < b->nrows; i++)
@@ -163,7 +155,7 @@ void
 pgt_batch_add_unknown(PgtBatch *b, uint32_t relid, uint32_t gen, uint64_t xid, uint16_t nfields)
 {
 	size_t len = 2 + (4 + 8) + (4 + 1) + (size_t) (nfields - 2) * 4;
-	unsigned char *tuple = must_alloc(len);
+	unsigned char *tuple = pgt_alloc(1, len);
 	unsigned char *p = tuple;
 
 	pgt_put16(p, nfields);

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/alloc.h"
+
 #define SPANS_MAX 2048
 #define SPAN_WIDTH (16 * 1024) /* of WAL: commits within it share a span from the start */
 
@@ -41,19 +43,10 @@ struct PgtConfirm
 	bool consumed;
 };
 
-static void *
-must_realloc(void *p, size_t n)
-{
-	p = realloc(p, n);
-	if (p == NULL)
-		abort();
-	return p;
-}
-
 PgtConfirm *
 pgt_confirm_create(void)
 {
-	PgtConfirm *c = must_realloc(NULL, sizeof(PgtConfirm));
+	PgtConfirm *c = pgt_realloc(NULL, sizeof(PgtConfirm));
 
 	memset(c, 0, sizeof(*c));
 	return c;
@@ -96,7 +89,7 @@ add_source(PgtConfirm *c, uint32_t relid)
 	if (c->nsources == c->capacity)
 	{
 		c->capacity = c->capacity ? c->capacity * 2 : 16;
-		c->sources = must_realloc(c->sources, sizeof(Source) * (size_t) c->capacity);
+		c->sources = pgt_realloc(c->sources, sizeof(Source) * (size_t) c->capacity);
 	}
 	s = &c->sources[c->nsources++];
 	memset(s, 0, sizeof(*s));
@@ -147,7 +140,7 @@ make_room(Source *s)
 	else if (s->capacity < SPANS_MAX)
 	{
 		s->capacity = s->capacity ? s->capacity * 2 : 8;
-		s->spans = must_realloc(s->spans, sizeof(Span) * (size_t) s->capacity);
+		s->spans = pgt_realloc(s->spans, sizeof(Span) * (size_t) s->capacity);
 	}
 	else
 		widen(s);

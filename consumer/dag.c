@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/alloc.h"
+
 typedef struct Components
 {
 	const PgtAdjacency *g;
@@ -34,16 +36,6 @@ typedef struct Diamonds
 	int *above;      /* the vertices of this search, the top first */
 	int nabove;
 } Diamonds;
-
-static void *
-must_alloc(size_t n, size_t size)
-{
-	void *p = calloc(n > 0 ? n : 1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* ---- edges ---- */
 
@@ -87,7 +79,7 @@ collect_tables(PgtDag *dag, const PgtDagNode *nodes)
 
 	for (int i = 0; i < dag->nnodes; i++)
 		total += nodes[i].ntables;
-	dag->tables = must_alloc((size_t) total, sizeof(uint32_t));
+	dag->tables = pgt_alloc((size_t) total, sizeof(uint32_t));
 	for (int i = 0; i < dag->nnodes; i++)
 	{
 		if (nodes[i].ntables > 0)
@@ -100,8 +92,8 @@ collect_tables(PgtDag *dag, const PgtDagNode *nodes)
 		if (i == 0 || dag->tables[i] != dag->tables[dag->ntables - 1])
 			dag->tables[dag->ntables++] = dag->tables[i];
 	}
-	dag->node_tables.start = must_alloc((size_t) dag->nnodes + 1, sizeof(int));
-	dag->node_tables.items = must_alloc((size_t) total, sizeof(int));
+	dag->node_tables.start = pgt_alloc((size_t) dag->nnodes + 1, sizeof(int));
+	dag->node_tables.items = pgt_alloc((size_t) total, sizeof(int));
 	n = 0;
 	for (int i = 0; i < dag->nnodes; i++)
 	{
@@ -115,7 +107,7 @@ collect_tables(PgtDag *dag, const PgtDagNode *nodes)
 static void
 collect_upstreams(PgtDag *dag, const PgtDagNode *nodes)
 {
-	IdIndex *ids = must_alloc((size_t) dag->nnodes, sizeof(IdIndex));
+	IdIndex *ids = pgt_alloc((size_t) dag->nnodes, sizeof(IdIndex));
 	int total = 0;
 	int n = 0;
 
@@ -125,8 +117,8 @@ collect_upstreams(PgtDag *dag, const PgtDagNode *nodes)
 		total += nodes[i].nupstreams;
 	}
 	qsort(ids, (size_t) dag->nnodes, sizeof(IdIndex), compare_id);
-	dag->upstreams.start = must_alloc((size_t) dag->nnodes + 1, sizeof(int));
-	dag->upstreams.items = must_alloc((size_t) total, sizeof(int));
+	dag->upstreams.start = pgt_alloc((size_t) dag->nnodes + 1, sizeof(int));
+	dag->upstreams.items = pgt_alloc((size_t) total, sizeof(int));
 	for (int i = 0; i < dag->nnodes; i++)
 	{
 		dag->upstreams.start[i] = n;
@@ -148,10 +140,10 @@ reversed(const PgtAdjacency *g, int n)
 {
 	PgtAdjacency r;
 	int nedges = g->start[n];
-	int *fill = must_alloc((size_t) n, sizeof(int));
+	int *fill = pgt_alloc((size_t) n, sizeof(int));
 
-	r.start = must_alloc((size_t) n + 1, sizeof(int));
-	r.items = must_alloc((size_t) nedges, sizeof(int));
+	r.start = pgt_alloc((size_t) n + 1, sizeof(int));
+	r.items = pgt_alloc((size_t) nedges, sizeof(int));
 	for (int e = 0; e < nedges; e++)
 		r.start[g->items[e] + 1]++;
 	for (int i = 0; i < n; i++)
@@ -211,9 +203,9 @@ components(const PgtAdjacency *g, int n, int *component)
 {
 	Components c = {.g = g, .component = component};
 
-	c.index = must_alloc((size_t) n, sizeof(int));
-	c.low = must_alloc((size_t) n, sizeof(int));
-	c.stack = must_alloc((size_t) n, sizeof(int));
+	c.index = pgt_alloc((size_t) n, sizeof(int));
+	c.low = pgt_alloc((size_t) n, sizeof(int));
+	c.stack = pgt_alloc((size_t) n, sizeof(int));
 	for (int v = 0; v < n; v++)
 	{
 		if (c.index[v] == 0)
@@ -230,8 +222,8 @@ static void
 cut_cycles(PgtDag *dag)
 {
 	int n = dag->nnodes;
-	int *component = must_alloc((size_t) n, sizeof(int));
-	int *size = must_alloc((size_t) n, sizeof(int));
+	int *component = pgt_alloc((size_t) n, sizeof(int));
+	int *size = pgt_alloc((size_t) n, sizeof(int));
 	int kept = 0;
 
 	components(&dag->upstreams, n, component);
@@ -426,11 +418,11 @@ close_all_diamonds(PgtDag *dag, const PgtDagNode *nodes, const int *rank, int *p
 	size_t nvertices = (size_t) dag->nnodes + (size_t) dag->ntables;
 	Diamonds d = {.dag = dag, .rank = rank, .parent = parent};
 
-	d.stamp = must_alloc(nvertices, sizeof(int));
-	d.children = must_alloc(nvertices, sizeof(int));
-	d.ipdom = must_alloc(nvertices, sizeof(int));
-	d.inside = must_alloc(nvertices, sizeof(bool));
-	d.above = must_alloc((size_t) dag->nnodes, sizeof(int));
+	d.stamp = pgt_alloc(nvertices, sizeof(int));
+	d.children = pgt_alloc(nvertices, sizeof(int));
+	d.ipdom = pgt_alloc(nvertices, sizeof(int));
+	d.inside = pgt_alloc(nvertices, sizeof(bool));
+	d.above = pgt_alloc((size_t) dag->nnodes, sizeof(int));
 	for (int v = 0; v < dag->nnodes; v++)
 	{
 		if (nodes[v].atomic && !dag->cyclic[v])
@@ -446,7 +438,7 @@ close_all_diamonds(PgtDag *dag, const PgtDagNode *nodes, const int *rank, int *p
 static void
 join_refresh_groups(const PgtDagNode *nodes, int n, int *parent)
 {
-	IdIndex *groups = must_alloc((size_t) n, sizeof(IdIndex));
+	IdIndex *groups = pgt_alloc((size_t) n, sizeof(IdIndex));
 
 	for (int v = 0; v < n; v++)
 		groups[v] = (IdIndex){.id = nodes[v].refresh_group, .node = v};
@@ -471,16 +463,16 @@ unit_graph(const PgtDag *dag, int *parent)
 	int n = dag->nnodes;
 	int kept = 0;
 
-	to_root.start = must_alloc((size_t) n + 1, sizeof(int));
-	to_root.items = must_alloc((size_t) n, sizeof(int));
+	to_root.start = pgt_alloc((size_t) n + 1, sizeof(int));
+	to_root.items = pgt_alloc((size_t) n, sizeof(int));
 	for (int v = 0; v < n; v++)
 	{
 		to_root.start[v + 1] = v + 1;
 		to_root.items[v] = find_root(parent, v);
 	}
 	by_root = reversed(&to_root, n);
-	g.start = must_alloc((size_t) n + 1, sizeof(int));
-	g.items = must_alloc((size_t) dag->upstreams.start[n], sizeof(int));
+	g.start = pgt_alloc((size_t) n + 1, sizeof(int));
+	g.items = pgt_alloc((size_t) dag->upstreams.start[n], sizeof(int));
 	for (int root = 0; root < n; root++)
 	{
 		g.start[root] = kept;
@@ -509,9 +501,9 @@ number_units(PgtDag *dag, int *parent)
 {
 	int n = dag->nnodes;
 	PgtAdjacency g = unit_graph(dag, parent);
-	int *component = must_alloc((size_t) n, sizeof(int));
-	int *number = must_alloc((size_t) n, sizeof(int));
-	bool *used = must_alloc((size_t) n, sizeof(bool));
+	int *component = pgt_alloc((size_t) n, sizeof(int));
+	int *number = pgt_alloc((size_t) n, sizeof(int));
+	bool *used = pgt_alloc((size_t) n, sizeof(bool));
 	int ncomponents = components(&g, n, component);
 
 	for (int v = 0; v < n; v++)
@@ -530,10 +522,10 @@ static void
 order_nodes(PgtDag *dag, const int *rank)
 {
 	int n = dag->nnodes;
-	int *by_rank = must_alloc((size_t) n, sizeof(int));
-	int *fill = must_alloc((size_t) dag->nunits, sizeof(int));
+	int *by_rank = pgt_alloc((size_t) n, sizeof(int));
+	int *fill = pgt_alloc((size_t) dag->nunits, sizeof(int));
 
-	dag->members.start = must_alloc((size_t) dag->nunits + 1, sizeof(int));
+	dag->members.start = pgt_alloc((size_t) dag->nunits + 1, sizeof(int));
 	dag->members.items = dag->order;
 	for (int v = 0; v < n; v++)
 	{
@@ -554,14 +546,14 @@ order_nodes(PgtDag *dag, const int *rank)
 PgtDag *
 pgt_dag_build(const PgtDagNode *nodes, int nnodes)
 {
-	PgtDag *dag = must_alloc(1, sizeof(PgtDag));
-	int *rank = must_alloc((size_t) nnodes, sizeof(int));
-	int *parent = must_alloc((size_t) nnodes, sizeof(int));
+	PgtDag *dag = pgt_alloc(1, sizeof(PgtDag));
+	int *rank = pgt_alloc((size_t) nnodes, sizeof(int));
+	int *parent = pgt_alloc((size_t) nnodes, sizeof(int));
 
 	dag->nnodes = nnodes;
-	dag->order = must_alloc((size_t) nnodes, sizeof(int));
-	dag->unit = must_alloc((size_t) nnodes, sizeof(int));
-	dag->cyclic = must_alloc((size_t) nnodes, sizeof(bool));
+	dag->order = pgt_alloc((size_t) nnodes, sizeof(int));
+	dag->unit = pgt_alloc((size_t) nnodes, sizeof(int));
+	dag->cyclic = pgt_alloc((size_t) nnodes, sizeof(bool));
 	collect_tables(dag, nodes);
 	collect_upstreams(dag, nodes);
 	cut_cycles(dag);

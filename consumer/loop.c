@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "consumer/alloc.h"
+
 #define MAX_SIGNO 64
 
 struct PgtWatch
@@ -51,19 +53,10 @@ monotonic_clock(void *arg)
 	return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-static void *
-must_realloc(void *p, size_t n)
-{
-	p = realloc(p, n);
-	if (p == NULL)
-		abort(); /* a few hundred bytes: nothing sensible can follow */
-	return p;
-}
-
 PgtLoop *
 pgt_loop_create(void)
 {
-	PgtLoop *loop = must_realloc(NULL, sizeof(PgtLoop));
+	PgtLoop *loop = pgt_realloc(NULL, sizeof(PgtLoop));
 
 	memset(loop, 0, sizeof(*loop));
 	loop->clock = monotonic_clock;
@@ -100,14 +93,14 @@ pgt_loop_now(PgtLoop *loop)
 PgtWatch *
 pgt_loop_watch(PgtLoop *loop, int fd, short events, PgtWatchFn fn, void *arg)
 {
-	PgtWatch *watch = must_realloc(NULL, sizeof(PgtWatch));
+	PgtWatch *watch = pgt_realloc(NULL, sizeof(PgtWatch));
 
 	*watch = (PgtWatch){fd, events, fn, arg};
 	if (loop->nwatches == loop->capacity)
 	{
 		loop->capacity = loop->capacity ? loop->capacity * 2 : 16;
-		loop->watches = must_realloc(loop->watches, sizeof(*loop->watches) * loop->capacity);
-		loop->fds = must_realloc(loop->fds, sizeof(*loop->fds) * loop->capacity);
+		loop->watches = pgt_realloc(loop->watches, sizeof(*loop->watches) * loop->capacity);
+		loop->fds = pgt_realloc(loop->fds, sizeof(*loop->fds) * loop->capacity);
 	}
 	loop->watches[loop->nwatches++] = watch;
 	return watch;

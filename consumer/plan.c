@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/alloc.h"
 #include "consumer/policy.h"
 
 /* The settings exist in a session only once the library is loaded: some C function must have been called before. */
@@ -20,26 +21,6 @@ const char *const pgt_plan_sql =
 	"  current_setting('pg_trickle.max_concurrent_refreshes', true) AS max_jobs,"
 	"  current_setting('pg_trickle.barrier_timeout', true) AS barrier_timeout) s"
 	" LEFT JOIN pgtrickle._consumer_plan() p ON true";
-
-static void *
-must_alloc(size_t n, size_t size)
-{
-	void *p = calloc(n > 0 ? n : 1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
-
-static char *
-must_copy(const char *text)
-{
-	char *copy = strdup(text);
-
-	if (copy == NULL)
-		abort();
-	return copy;
-}
 
 /* ---- fields ---- */
 
@@ -72,7 +53,7 @@ number(const PGresult *res, int row, const char *column)
 static int64_t *
 numbers(const char *text, int *n)
 {
-	int64_t *values = must_alloc(text ? strlen(text) / 2 + 1 : 1, sizeof(int64_t));
+	int64_t *values = pgt_alloc(text ? strlen(text) / 2 + 1 : 1, sizeof(int64_t));
 	const char *p = text ? text : "{}";
 
 	*n = 0;
@@ -134,7 +115,7 @@ read_sources(const PGresult *res, int row, PgtPlanSt *st)
 {
 	int64_t *oids = numbers(field(res, row, "source_relids"), &st->ntables);
 
-	st->tables = must_alloc((size_t) st->ntables, sizeof(uint32_t));
+	st->tables = pgt_alloc((size_t) st->ntables, sizeof(uint32_t));
 	for (int i = 0; i < st->ntables; i++)
 		st->tables[i] = (uint32_t) oids[i];
 	free(oids);
@@ -146,7 +127,7 @@ static char *
 joined_name(const char *schema, const char *name)
 {
 	size_t len = strlen(schema) + strlen(name) + 2;
-	char *joined = must_alloc(len, 1);
+	char *joined = pgt_alloc(len, 1);
 
 	snprintf(joined, len, "%s.%s", schema, name);
 	return joined;
@@ -165,8 +146,8 @@ read_st(const PGresult *res, int row, PgtPlanSt *st)
 
 	st->id = number(res, row, "pgt_id");
 	st->name = joined_name(or_else(field(res, row, "schema_name"), "?"), or_else(field(res, row, "st_name"), "?"));
-	st->schedule = schedule ? must_copy(schedule) : NULL;
-	st->status = must_copy(or_else(field(res, row, "status"), "ERROR"));
+	st->schedule = schedule ? pgt_copy(schedule) : NULL;
+	st->status = pgt_copy(or_else(field(res, row, "status"), "ERROR"));
 	st->last_refresh = number(res, row, "last_refresh_us");
 	st->refresh_group = number(res, row, "refresh_group");
 	st->factor = pgt_tier_factor(or_else(field(res, row, "tier"), "hot"));
@@ -213,8 +194,8 @@ pgt_plan_read(const PGresult *res, PgtErr *err)
 			return NULL;
 		}
 	}
-	plan = must_alloc(1, sizeof(PgtPlan));
-	plan->sts = must_alloc((size_t) PQntuples(res), sizeof(PgtPlanSt));
+	plan = pgt_alloc(1, sizeof(PgtPlan));
+	plan->sts = pgt_alloc((size_t) PQntuples(res), sizeof(PgtPlanSt));
 	for (int row = 0; row < PQntuples(res); row++)
 	{
 		if (field(res, row, "pgt_id") != NULL)

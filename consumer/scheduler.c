@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "consumer/alloc.h"
 #include "consumer/consumer.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
@@ -75,16 +76,6 @@ static Scheduler *sched;
 
 static void load_plan(Scheduler *s);
 
-static void *
-must_alloc(size_t n, size_t size)
-{
-	void *p = calloc(n > 0 ? n : 1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
-
 static int64_t
 wall_us(void)
 {
@@ -131,7 +122,7 @@ fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 	m->due = s->policy.sts[v].due > s->policy.sts[v].pending_since ? s->policy.sts[v].due : s->policy.sts[v].pending_since;
 	if (m->due <= 0 || m->due > s->policy.now)
 		m->due = s->policy.now;
-	m->reads = must_alloc((size_t) (dag->upstreams.start[v + 1] - dag->upstreams.start[v]), sizeof(int));
+	m->reads = pgt_alloc((size_t) (dag->upstreams.start[v + 1] - dag->upstreams.start[v]), sizeof(int));
 	for (int e = dag->upstreams.start[v]; e < dag->upstreams.start[v + 1]; e++)
 	{
 		for (int j = 0; j < i; j++)
@@ -145,9 +136,9 @@ fill_member(Scheduler *s, PgtMember *m, const int *nodes, int i)
 static void
 start_job(Scheduler *s, const int *nodes, int n, bool background)
 {
-	PgtJob *job = must_alloc(1, sizeof(PgtJob));
+	PgtJob *job = pgt_alloc(1, sizeof(PgtJob));
 
-	job->members = must_alloc((size_t) n, sizeof(PgtMember));
+	job->members = pgt_alloc((size_t) n, sizeof(PgtMember));
 	job->n = n;
 	job->background = background;
 	job->worker = s->worker[nodes[0]];
@@ -338,7 +329,7 @@ static void
 on_job_done(void *arg, PgtJob *job)
 {
 	Scheduler *s = arg;
-	bool *in_job = must_alloc(s->plan ? (size_t) s->plan->n : 1, sizeof(bool));
+	bool *in_job = pgt_alloc(s->plan ? (size_t) s->plan->n : 1, sizeof(bool));
 	bool committed = false;
 
 	set_now(s);
@@ -380,7 +371,7 @@ on_worker_ready(void *arg)
 static PgtDag *
 graph_of(const PgtPlan *plan)
 {
-	PgtDagNode *nodes = must_alloc((size_t) plan->n, sizeof(PgtDagNode));
+	PgtDagNode *nodes = pgt_alloc((size_t) plan->n, sizeof(PgtDagNode));
 	PgtDag *dag;
 
 	for (int v = 0; v < plan->n; v++)
@@ -469,13 +460,13 @@ new_arrays(int n, int ntables)
 {
 	NodeArrays a;
 
-	a.sts = must_alloc((size_t) n, sizeof(PgtPolicySt));
-	a.flags = must_alloc((size_t) n, sizeof(uint8_t));
-	a.worker = must_alloc((size_t) n, sizeof(int));
-	a.busy = must_alloc((size_t) n, sizeof(int));
-	a.scratch = must_alloc((size_t) n, sizeof(int));
-	a.finished = must_alloc((size_t) n, sizeof(int64_t));
-	a.table_lsn = must_alloc((size_t) ntables, sizeof(uint64_t));
+	a.sts = pgt_alloc((size_t) n, sizeof(PgtPolicySt));
+	a.flags = pgt_alloc((size_t) n, sizeof(uint8_t));
+	a.worker = pgt_alloc((size_t) n, sizeof(int));
+	a.busy = pgt_alloc((size_t) n, sizeof(int));
+	a.scratch = pgt_alloc((size_t) n, sizeof(int));
+	a.finished = pgt_alloc((size_t) n, sizeof(int64_t));
+	a.table_lsn = pgt_alloc((size_t) ntables, sizeof(uint64_t));
 	return a;
 }
 
@@ -540,7 +531,7 @@ static void
 find_pairs(Scheduler *s)
 {
 	free(s->pairs);
-	s->policy.pairs = s->pairs = must_alloc((size_t) s->napart, sizeof(PgtPair));
+	s->policy.pairs = s->pairs = pgt_alloc((size_t) s->napart, sizeof(PgtPair));
 	s->policy.npairs = 0;
 	for (int i = 0; i < s->napart && s->plan != NULL; i++)
 	{
@@ -557,7 +548,7 @@ on_pairs(void *arg, const PgtSelfmonPair *pairs, int n)
 	Scheduler *s = arg;
 
 	free(s->apart);
-	s->apart = must_alloc((size_t) n, sizeof(PgtSelfmonPair));
+	s->apart = pgt_alloc((size_t) n, sizeof(PgtSelfmonPair));
 	memcpy(s->apart, pairs, sizeof(PgtSelfmonPair) * (size_t) n);
 	s->napart = n;
 	find_pairs(s);
@@ -717,7 +708,7 @@ pgt_workers_start(const PgtEnv *env, PgtErr *err)
 {
 	static const PgtPoolEvents events = {.job_done = on_job_done, .worker_ready = on_worker_ready};
 	static const PgtSelfmonEvents selfmon_events = {.on_contention = on_contention, .on_pairs = on_pairs};
-	Scheduler *s = must_alloc(1, sizeof(Scheduler));
+	Scheduler *s = pgt_alloc(1, sizeof(Scheduler));
 
 	sched = s;
 	s->env = *env;

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consumer/alloc.h"
 #include "consumer/advice.h"
 #include "consumer/captured.h"
 #include "consumer/consumer.h"
@@ -98,26 +99,6 @@ struct PgtSelfmon
 
 static void next_step(PgtSelfmon *m);
 static void apply_next(PgtSelfmon *m);
-
-static void *
-must_alloc(size_t n, size_t size)
-{
-	void *p = calloc(n > 0 ? n : 1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
-
-static char *
-must_copy(const char *text)
-{
-	char *copy = strdup(text ? text : "");
-
-	if (copy == NULL)
-		abort();
-	return copy;
-}
 
 /* ---- results ---- */
 
@@ -310,7 +291,7 @@ on_standing(void *arg, const PGresult *res, const PgtErr *err)
 
 	if (!answered(m, err, "pairs to separate"))
 		return;
-	pairs = must_alloc((size_t) PQntuples(res), sizeof(PgtSelfmonPair));
+	pairs = pgt_alloc((size_t) PQntuples(res), sizeof(PgtSelfmonPair));
 	for (int row = 0; row < PQntuples(res); row++)
 		pairs[row] = (PgtSelfmonPair){.a = integer_at(res, row, "pgt_id"), .b = integer_at(res, row, "partner")};
 	m->events.on_pairs(m->arg, pairs, PQntuples(res));
@@ -387,8 +368,8 @@ on_pairs(void *arg, const PGresult *res, const PgtErr *err)
 
 		if (!pgt_advise_sequence(m->mode, &pair, &todo.change))
 			continue;
-		todo.name = must_copy(text_at(res, row, "st_name"));
-		todo.why = must_copy(todo.change.why);
+		todo.name = pgt_copy(text_at(res, row, "st_name"));
+		todo.why = pgt_copy(todo.change.why);
 		add_todo(m, &todo);
 	}
 	apply_next(m);
@@ -431,8 +412,8 @@ on_advice(void *arg, const PGresult *res, const PgtErr *err)
 		/* one change at a time: what does not keep its schedule gets more time first */
 		if (!pgt_advise_tier(m->mode, &a, &todo.change) && !pgt_advise_threshold(m->mode, &a, &todo.change))
 			continue;
-		todo.name = must_copy(text_at(res, row, "st_name"));
-		todo.why = must_copy(todo.change.why ? todo.change.why : text_at(res, row, "reason"));
+		todo.name = pgt_copy(text_at(res, row, "st_name"));
+		todo.why = pgt_copy(todo.change.why ? todo.change.why : text_at(res, row, "reason"));
 		add_todo(m, &todo);
 	}
 	m->busy = true;
@@ -474,7 +455,7 @@ sample(PgtSelfmon *m)
 	const char *params[2];
 
 	free(m->sampling);
-	m->sampling = must_alloc((size_t) m->nsampling, sizeof(PgtCaptured));
+	m->sampling = pgt_alloc((size_t) m->nsampling, sizeof(PgtCaptured));
 	if (m->nsampling > 0)
 		memcpy(m->sampling, counts, sizeof(PgtCaptured) * (size_t) m->nsampling);
 	pgt_sql_add(&relids, "{");
@@ -613,7 +594,7 @@ pgt_selfmon_on_refreshed(PgtSelfmon *m, int64_t id)
 PgtSelfmon *
 pgt_selfmon_create(PgtLoop *loop, const PgtOptions *options, const PgtSelfmonEvents *events, void *arg)
 {
-	PgtSelfmon *m = must_alloc(1, sizeof(PgtSelfmon));
+	PgtSelfmon *m = pgt_alloc(1, sizeof(PgtSelfmon));
 
 	m->loop = loop;
 	m->options = options;
