@@ -10,5 +10,5 @@ export LOAD_MB=${LOAD_MB:-1000} BIG_ROWS=${BIG_ROWS:-10000000} BIG_DEADLINE=${BI
 	echo "make torture, $(date -u +%Y-%m-%d), $(nproc) cores"
 	echo "fire $FIRE_SECONDS s with transactions of $FIRE_LONG s, $KILL_ROUNDS kill rounds, $BIG_ROWS rows, first load of $LOAD_MB MB"
 	"$top/tests/run.sh" "$@"
-} 2>&1 | tee "$top/docs/torture.log"
+} 2>&1 | sed -u "s,$top/,,g" | tee "$top/docs/torture.log"
 exit "${PIPESTATUS[0]}"
