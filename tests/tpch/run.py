@@ -1,6 +1,6 @@
 """run.py check|bench|create: the 22 TPC-H queries as stream tables over a running server and consumer (PG* variables say which).
 
-Makes the schema and the data of scale factor SF, creates a stream table per query in refresh_mode AUTO, and then
+Makes the schema and the data of scale factor SF, creates a stream table per query (DIFFERENTIAL where that is possible, else AUTO), and then
   check  applies BATCHES batches of RF1, RF2 and random updates of all tables; after each one every stream table is refreshed and
          compared with its query, and every one that says it is incremental must have been refreshed as DIFFERENTIAL;
   bench  measures each refresh against its full recomputation, for batches of 0.1 % and for changes of a single row, checks that
@@ -129,6 +129,8 @@ def create(views):
             continue
         run("ANALYZE q%d" % n)
         reasons[n] = one("SELECT full_reason FROM pgtrickle.pgt_stream_tables WHERE pgt_name = %s", "q%d" % n)
+        if reasons[n] is None:
+            run("SELECT pgtrickle.alter_stream_table(%s, refresh_mode => 'DIFFERENTIAL')", "q%d" % n)
         rows = one("SELECT count(*) FROM q%d" % n)
         note("q%d: %s, %d rows, created in %.1f s" % (n, "incremental" if reasons[n] is None else "FULL: " + reasons[n], rows, time.perf_counter() - t0))
         if rows == 0:
