@@ -10,6 +10,7 @@
 
 #include "consumer/alloc.h"
 #include "consumer/policy.h"
+#include "consumer/result.h"
 
 /* The settings exist in a session only once the library is loaded: some C function must have been called before. */
 const char *const pgt_plan_sql =
@@ -23,31 +24,6 @@ const char *const pgt_plan_sql =
 	" LEFT JOIN pgtrickle._consumer_plan() p ON true";
 
 /* ---- fields ---- */
-
-/* NULL when the column is missing or its value is NULL. */
-static const char *
-field(const PGresult *res, int row, const char *column)
-{
-	int c = PQfnumber(res, column);
-
-	return c < 0 || PQgetisnull(res, row, c) ? NULL : PQgetvalue(res, row, c);
-}
-
-static bool
-is_true(const PGresult *res, int row, const char *column)
-{
-	const char *value = field(res, row, column);
-
-	return value != NULL && value[0] == 't';
-}
-
-static int64_t
-number(const PGresult *res, int row, const char *column)
-{
-	const char *value = field(res, row, column);
-
-	return value ? strtoll(value, NULL, 10) : 0;
-}
 
 /* "{1,2,3}" */
 static int64_t *
@@ -113,14 +89,14 @@ compare_st(const void *a, const void *b)
 static void
 read_sources(const PGresult *res, int row, PgtPlanSt *st)
 {
-	int64_t *oids = numbers(field(res, row, "source_relids"), &st->ntables);
+	int64_t *oids = numbers(pgt_field(res, row, "source_relids"), &st->ntables);
 
 	st->tables = pgt_alloc((size_t) st->ntables, sizeof(uint32_t));
 	for (int i = 0; i < st->ntables; i++)
 		st->tables[i] = (uint32_t) oids[i];
 	free(oids);
 	qsort(st->tables, (size_t) st->ntables, sizeof(uint32_t), compare_uint32);
-	st->upstreams = numbers(field(res, row, "upstream_ids"), &st->nupstreams);
+	st->upstreams = numbers(pgt_field(res, row, "upstream_ids"), &st->nupstreams);
 }
 
 static char *
@@ -142,25 +118,25 @@ or_else(const char *text, const char *otherwise)
 static void
 read_st(const PGresult *res, int row, PgtPlanSt *st)
 {
-	const char *schedule = field(res, row, "schedule");
+	const char *schedule = pgt_field(res, row, "schedule");
 
-	st->id = number(res, row, "pgt_id");
-	st->name = joined_name(or_else(field(res, row, "schema_name"), "?"), or_else(field(res, row, "st_name"), "?"));
+	st->id = pgt_field_integer(res, row, "pgt_id");
+	st->name = joined_name(or_else(pgt_field(res, row, "schema_name"), "?"), or_else(pgt_field(res, row, "st_name"), "?"));
 	st->schedule = schedule ? pgt_copy(schedule) : NULL;
-	st->status = pgt_copy(or_else(field(res, row, "status"), "ERROR"));
-	st->last_refresh = number(res, row, "last_refresh_us");
-	st->refresh_group = number(res, row, "refresh_group");
-	st->factor = pgt_tier_factor(or_else(field(res, row, "tier"), "hot"));
-	st->populated = is_true(res, row, "is_populated");
-	st->needs_reinit = is_true(res, row, "needs_reinit");
-	st->fuse_blown = strcmp(or_else(field(res, row, "fuse_state"), ""), "blown") == 0;
-	st->gated = is_true(res, row, "gated");
-	st->large = is_true(res, row, "first_load_large");
-	st->atomic = strcmp(or_else(field(res, row, "diamond_consistency"), ""), "atomic") == 0;
-	st->slowest = strcmp(or_else(field(res, row, "diamond_schedule_policy"), ""), "slowest") == 0;
-	st->clocked = is_true(res, row, "time_dependent");
-	st->crossing = number(res, row, "next_crossing_us");
-	st->upstream_pending = is_true(res, row, "upstream_pending");
+	st->status = pgt_copy(or_else(pgt_field(res, row, "status"), "ERROR"));
+	st->last_refresh = pgt_field_integer(res, row, "last_refresh_us");
+	st->refresh_group = pgt_field_integer(res, row, "refresh_group");
+	st->factor = pgt_tier_factor(or_else(pgt_field(res, row, "tier"), "hot"));
+	st->populated = pgt_field_true(res, row, "is_populated");
+	st->needs_reinit = pgt_field_true(res, row, "needs_reinit");
+	st->fuse_blown = strcmp(or_else(pgt_field(res, row, "fuse_state"), ""), "blown") == 0;
+	st->gated = pgt_field_true(res, row, "gated");
+	st->large = pgt_field_true(res, row, "first_load_large");
+	st->atomic = strcmp(or_else(pgt_field(res, row, "diamond_consistency"), ""), "atomic") == 0;
+	st->slowest = strcmp(or_else(pgt_field(res, row, "diamond_schedule_policy"), ""), "slowest") == 0;
+	st->clocked = pgt_field_true(res, row, "time_dependent");
+	st->crossing = pgt_field_integer(res, row, "next_crossing_us");
+	st->upstream_pending = pgt_field_true(res, row, "upstream_pending");
 	read_sources(res, row, st);
 }
 
@@ -169,13 +145,13 @@ static void
 read_settings(const PGresult *res, PgtPlan *plan)
 {
 	bool any = PQntuples(res) > 0;
-	const char *enabled = any ? field(res, 0, "enabled") : NULL;
+	const char *enabled = any ? pgt_field(res, 0, "enabled") : NULL;
 
 	plan->enabled = enabled == NULL || strcmp(enabled, "off") != 0;
-	plan->fallback_us = setting_us(any ? field(res, 0, "default_schedule") : NULL, 1000000, 1000000);
-	plan->poll_us = setting_us(any ? field(res, 0, "poll_interval") : NULL, 1000, 1000000);
-	plan->barrier_timeout_us = setting_us(any ? field(res, 0, "barrier_timeout") : NULL, 1000, 2000000);
-	plan->max_jobs = any && field(res, 0, "max_jobs") ? (int) number(res, 0, "max_jobs") : INT_MAX;
+	plan->fallback_us = setting_us(any ? pgt_field(res, 0, "default_schedule") : NULL, 1000000, 1000000);
+	plan->poll_us = setting_us(any ? pgt_field(res, 0, "poll_interval") : NULL, 1000, 1000000);
+	plan->barrier_timeout_us = setting_us(any ? pgt_field(res, 0, "barrier_timeout") : NULL, 1000, 2000000);
+	plan->max_jobs = any && pgt_field(res, 0, "max_jobs") ? (int) pgt_field_integer(res, 0, "max_jobs") : INT_MAX;
 }
 
 PgtPlan *
@@ -198,7 +174,7 @@ pgt_plan_read(const PGresult *res, PgtErr *err)
 	plan->sts = pgt_alloc((size_t) PQntuples(res), sizeof(PgtPlanSt));
 	for (int row = 0; row < PQntuples(res); row++)
 	{
-		if (field(res, row, "pgt_id") != NULL)
+		if (pgt_field(res, row, "pgt_id") != NULL)
 			read_st(res, row, &plan->sts[plan->n++]);
 	}
 	qsort(plan->sts, (size_t) plan->n, sizeof(PgtPlanSt), compare_st);

@@ -19,11 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "consumer/alloc.h"
 #include "consumer/advice.h"
+#include "consumer/alloc.h"
 #include "consumer/captured.h"
 #include "consumer/consumer.h"
 #include "consumer/log.h"
+#include "consumer/result.h"
 #include "consumer/schedule.h"
 #include "consumer/sqlbuf.h"
 
@@ -102,37 +103,12 @@ static void apply_next(PgtSelfmon *m);
 
 /* ---- results ---- */
 
-/* NULL for NULL */
-static const char *
-text_at(const PGresult *res, int row, const char *column)
-{
-	int c = PQfnumber(res, column);
-
-	return c < 0 || PQgetisnull(res, row, c) ? NULL : PQgetvalue(res, row, c);
-}
-
 static double
 number_at(const PGresult *res, int row, const char *column)
 {
-	const char *text = text_at(res, row, column);
+	const char *text = pgt_field(res, row, column);
 
 	return text ? strtod(text, NULL) : NAN;
-}
-
-static int64_t
-integer_at(const PGresult *res, int row, const char *column)
-{
-	const char *text = text_at(res, row, column);
-
-	return text ? strtoll(text, NULL, 10) : 0;
-}
-
-static bool
-true_at(const PGresult *res, int row, const char *column)
-{
-	const char *text = text_at(res, row, column);
-
-	return text != NULL && text[0] == 't';
 }
 
 /* The query has ended.  False: it failed, and its want goes unfulfilled for now. */
@@ -232,7 +208,7 @@ on_tick(void *arg, const PGresult *res, const PgtErr *err)
 
 	if (!answered(m, err, "settings of self-monitoring"))
 		return;
-	settings = text_at(res, 0, "settings");
+	settings = pgt_field(res, 0, "settings");
 	if (m->settings[0] != '\0' && strcmp(m->settings, settings) != 0)
 	{
 		disconnect(m);
@@ -241,18 +217,18 @@ on_tick(void *arg, const PGresult *res, const PgtErr *err)
 		return;
 	}
 	snprintf(m->settings, sizeof(m->settings), "%s", settings);
-	mode = m->present ? pgt_auto_apply_of(text_at(res, 0, "auto_apply")) : PGT_AUTO_OFF;
+	mode = m->present ? pgt_auto_apply_of(pgt_field(res, 0, "auto_apply")) : PGT_AUTO_OFF;
 	if (!m->mode_known || mode != m->mode || !m->present)
 		m->wants |= WANT_ADVICE;
 	if (m->present && m->mode_known && mode != m->mode)
-		pgt_log(PGT_LOG_INFO, PART, "self_monitoring_auto_apply is %s now", text_at(res, 0, "auto_apply"));
+		pgt_log(PGT_LOG_INFO, PART, "self_monitoring_auto_apply is %s now", pgt_field(res, 0, "auto_apply"));
 	m->mode_known = true;
 	m->mode = mode;
 	if (mode != PGT_AUTO_OFF && pgt_loop_now(m->loop) - m->advised_at >= ADVICE_EVERY_US)
 		m->wants |= WANT_ADVICE;
 	set_contended(m, m->df[DF_INTERFERENCE].active &&
-						 pgt_advise_widening(strcmp(text_at(res, 0, "widen") ? text_at(res, 0, "widen") : "off", "on") == 0,
-											 text_at(res, 0, "overlap") ? integer_at(res, 0, "overlap") : -1));
+						 pgt_advise_widening(strcmp(pgt_field(res, 0, "widen") ? pgt_field(res, 0, "widen") : "off", "on") == 0,
+											 pgt_field(res, 0, "overlap") ? pgt_field_integer(res, 0, "overlap") : -1));
 	next_step(m);
 }
 
@@ -293,7 +269,7 @@ on_standing(void *arg, const PGresult *res, const PgtErr *err)
 		return;
 	pairs = pgt_alloc((size_t) PQntuples(res), sizeof(PgtSelfmonPair));
 	for (int row = 0; row < PQntuples(res); row++)
-		pairs[row] = (PgtSelfmonPair){.a = integer_at(res, row, "pgt_id"), .b = integer_at(res, row, "partner")};
+		pairs[row] = (PgtSelfmonPair){.a = pgt_field_integer(res, row, "pgt_id"), .b = pgt_field_integer(res, row, "partner")};
 	m->events.on_pairs(m->arg, pairs, PQntuples(res));
 	free(pairs);
 	end_advice(m);
@@ -313,8 +289,8 @@ on_changed(void *arg, const PGresult *res, const PgtErr *err)
 	/* gone since, locked, refused: whatever it is, the next one has its turn */
 	if (err != NULL)
 		pgt_log_err(PGT_LOG_WARNING, PART, what, err);
-	else if (text_at(res, 0, "refused") != NULL)
-		pgt_log(PGT_LOG_INFO, PART, "%s: %s", what, text_at(res, 0, "refused"));
+	else if (pgt_field(res, 0, "refused") != NULL)
+		pgt_log(PGT_LOG_INFO, PART, "%s: %s", what, pgt_field(res, 0, "refused"));
 	else
 		pgt_log(PGT_LOG_INFO, PART, "%s of %s: %s -> %s (%s)", t->change.setting, t->name, t->change.old_value, t->change.new_value, t->why);
 	m->next_todo++;
@@ -360,15 +336,15 @@ on_pairs(void *arg, const PGresult *res, const PgtErr *err)
 	for (int row = 0; row < PQntuples(res); row++)
 	{
 		PgtAdvicePair pair = {
-			.standing = true_at(res, row, "standing"),
-			.steady = true_at(res, row, "steady"),
+			.standing = pgt_field_true(res, row, "standing"),
+			.steady = pgt_field_true(res, row, "steady"),
 			.since_change = number_at(res, row, "since_change"),
 			.slowdown = number_at(res, row, "slowdown")};
-		Todo todo = {.id = integer_at(res, row, "pgt_id"), .partner = integer_at(res, row, "partner")};
+		Todo todo = {.id = pgt_field_integer(res, row, "pgt_id"), .partner = pgt_field_integer(res, row, "partner")};
 
 		if (!pgt_advise_sequence(m->mode, &pair, &todo.change))
 			continue;
-		todo.name = pgt_copy(text_at(res, row, "st_name"));
+		todo.name = pgt_copy(pgt_field(res, row, "st_name"));
 		todo.why = pgt_copy(todo.change.why);
 		add_todo(m, &todo);
 	}
@@ -378,22 +354,22 @@ on_pairs(void *arg, const PGresult *res, const PgtErr *err)
 static void
 read_advice(const PGresult *res, int row, PgtAdvice *a)
 {
-	const char *fuse = text_at(res, row, "fuse_state");
+	const char *fuse = pgt_field(res, row, "fuse_state");
 
 	*a = (PgtAdvice){
-		.status = text_at(res, row, "status"),
+		.status = pgt_field(res, row, "status"),
 		.fuse_blown = fuse != NULL && strcmp(fuse, "blown") == 0,
-		.own = true_at(res, row, "own"),
+		.own = pgt_field_true(res, row, "own"),
 		.since_change = number_at(res, row, "since_change"),
-		.confidence = text_at(res, row, "confidence"),
+		.confidence = pgt_field(res, row, "confidence"),
 		.threshold = number_at(res, row, "threshold"),
 		.advised_from = number_at(res, row, "advised_from"),
 		.recommended = number_at(res, row, "recommended"),
 		.avg_diff_ms = number_at(res, row, "avg_diff_ms"),
 		.deadline_ms = number_at(res, row, "deadline_ms"),
-		.tier = text_at(res, row, "tier"),
-		.lowered_from = text_at(res, row, "lowered_from"),
-		.lowered_to = text_at(res, row, "lowered_to")};
+		.tier = pgt_field(res, row, "tier"),
+		.lowered_from = pgt_field(res, row, "lowered_from"),
+		.lowered_to = pgt_field(res, row, "lowered_to")};
 }
 
 static void
@@ -406,14 +382,14 @@ on_advice(void *arg, const PGresult *res, const PgtErr *err)
 	for (int row = 0; row < PQntuples(res); row++)
 	{
 		PgtAdvice a;
-		Todo todo = {.id = integer_at(res, row, "pgt_id")};
+		Todo todo = {.id = pgt_field_integer(res, row, "pgt_id")};
 
 		read_advice(res, row, &a);
 		/* one change at a time: what does not keep its schedule gets more time first */
 		if (!pgt_advise_tier(m->mode, &a, &todo.change) && !pgt_advise_threshold(m->mode, &a, &todo.change))
 			continue;
-		todo.name = pgt_copy(text_at(res, row, "st_name"));
-		todo.why = pgt_copy(todo.change.why ? todo.change.why : text_at(res, row, "reason"));
+		todo.name = pgt_copy(pgt_field(res, row, "st_name"));
+		todo.why = pgt_copy(todo.change.why ? todo.change.why : pgt_field(res, row, "reason"));
 		add_todo(m, &todo);
 	}
 	m->busy = true;
@@ -429,8 +405,8 @@ on_anomalies(void *arg, const PGresult *res, const PgtErr *err)
 
 	if (!answered(m, err, "anomalies could not be announced"))
 		return;
-	if (integer_at(res, 0, "n") > 0)
-		pgt_log(PGT_LOG_INFO, PART, "%lld events about anomalies", (long long) integer_at(res, 0, "n"));
+	if (pgt_field_integer(res, 0, "n") > 0)
+		pgt_log(PGT_LOG_INFO, PART, "%lld events about anomalies", (long long) pgt_field_integer(res, 0, "n"));
 	next_step(m);
 }
 

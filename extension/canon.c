@@ -62,8 +62,8 @@ order_matters(Aggref *agg)
 	return pgt_order_matters(agg->aggfnoid, args);
 }
 
-static bool
-is_sortable(Node *expr)
+bool
+pgt_is_sortable(Node *expr)
 {
 	Oid sortop;
 	Oid eqop;
@@ -81,7 +81,7 @@ add_sort_key(Aggref *agg, TargetEntry *tle)
 	Index maxref = 0;
 	SortGroupClause *clause;
 
-	if (IsA(tle->expr, Const) || !is_sortable((Node *) tle->expr))
+	if (IsA(tle->expr, Const) || !pgt_is_sortable((Node *) tle->expr))
 		return false;
 	foreach (lc, agg->aggorder)
 		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == tle->ressortgroupref)
@@ -112,7 +112,7 @@ canon_aggregate(Aggref *agg, PgtFindings *findings)
 		if (tle->resjunk)
 			continue;
 		added |= add_sort_key(agg, tle);
-		if (!IsA(tle->expr, Const) && !is_sortable((Node *) tle->expr) && findings->full_reason == NULL)
+		if (!IsA(tle->expr, Const) && !pgt_is_sortable((Node *) tle->expr) && findings->full_reason == NULL)
 		{
 			findings->full_reason = psprintf("aggregate %s over a type without an order", name);
 			findings->full_hint = "Cast the argument to a type that can be sorted, such as jsonb or text.";
