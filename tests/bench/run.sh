@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # run.sh [name …]: all benchmarks, one after the other, and docs/benchmarks.md from what they print.  Read ratios, not digits.
-# BENCH_QUICK=1: small sizes, to see that everything runs; the page then says so.
+# With names only those run, and only their sections of the page are written anew; each says when it was measured, and how busy the machine was.
+# BENCH_QUICK=1: small sizes, to see that everything runs; the sections then say so.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 out=$(mktemp -d) || exit 2
 trap 'rm -rf "$out"' EXIT
 page=$top/docs/benchmarks.md
-[ $# -gt 0 ] || set -- plugin_cost plugin_linger apply_rate writers refresh matrix many flatness freshness self_monitoring
+all="plugin_cost plugin_linger apply_rate writers refresh matrix many flatness freshness self_monitoring"
+[ $# -gt 0 ] || set -- $all
 if [ "${BENCH_QUICK:-}" = 1 ]; then
 	export RUNS=3 ROWS=20000 BENCH_ROWS=50000 BENCH_ROUNDS=1 ROUNDS=3 SIZES="${SIZES:-100000}" BENCH_SECONDS=5 SECONDS_EACH=3
 else
@@ -63,17 +65,34 @@ run_one()
 
 declare -A title=([plugin_cost]="Plugin: CPU of the walsender per change, against peers" [plugin_linger]="Plugin: live CPU per one-row transaction"
 	[apply_rate]="Apply: from the WAL into the buffers")
+
+# Between its markers a section of the page: what was measured now, or else what stands there.
+section()
+{
+	local quick=
+	echo "<!-- $1 -->"
+	if [ -f "$out/$1" ]; then
+		cat "$out/$1"
+		[ "${BENCH_QUICK:-}" != 1 ] || quick=" A quick run with small sizes."
+		printf '%s\n' "*Measured on $(date -u +%Y-%m-%d), load average $(cat "$out/$1.load") before it.$quick*" ""
+	else
+		sed -n "/^<!-- $1 -->\$/,/^<!-- end -->\$/p" "$page" | sed '1d;$d'
+	fi
+	echo "<!-- end -->"
+}
+
+for name in "$@"; do
+	echo "bench: $name" >&2
+	cut -d' ' -f1 /proc/loadavg > "$out/$name.load"
+	run_one "$name" "${title[$name]:-$name}" > "$out/$name"
+done
 {
 	echo "# Benchmarks"
 	echo
-	echo "Written by \`make bench\` on $(date -u +%Y-%m-%d): $(nproc) cores, PostgreSQL $("${PG_CONFIG:-pg_config}" --version | sed 's/^PostgreSQL //')," \
-		"load average $(cut -d' ' -f1 /proc/loadavg) when it began. Everything is measured side by side in one run; the ratios are the result, the digits belong to the machine."
-	[ "${BENCH_QUICK:-}" != 1 ] || echo "This was a quick run with small sizes."
+	echo "Written by \`make bench\`: $(nproc) cores, PostgreSQL $("${PG_CONFIG:-pg_config}" --version | sed 's/^PostgreSQL //'). Within a section everything is measured side by side" \
+		"in one run; the ratios are the result, the digits belong to the machine."
 	echo
-	for name in "$@"; do
-		echo "bench: $name" >&2
-		run_one "$name" "${title[$name]:-$name}"
-	done
+	for name in $all; do section "$name"; done
 } > "$out/page"
 mv "$out/page" "$page"
 chmod 644 "$page"
