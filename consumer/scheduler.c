@@ -624,7 +624,7 @@ on_plan(void *arg, const PGresult *res, const PgtErr *err)
 	s->plan_sent = 0;
 	if (plan != NULL && !s->draining)
 	{
-		pgt_upkeep_on_plan(&s->upkeep, s->conn);
+		pgt_upkeep_on_plan(&s->upkeep, s->conn, plan);
 		pgt_selfmon_on_plan(s->selfmon, plan);
 	}
 	poll_again(s, took);

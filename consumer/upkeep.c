@@ -1,8 +1,11 @@
 /*
- * upkeep.c - the hourly work (see upkeep.h).
+ * upkeep.c - the hourly work, and watermarks that stand still (see upkeep.h).
  */
 #include "consumer/upkeep.h"
 
+#include <stdlib.h>
+
+#include "consumer/consumer.h"
 #include "consumer/log.h"
 
 #define PART "upkeep"
@@ -41,28 +44,57 @@ remind(void *arg)
 		pgt_conn_query(u->conn, "SELECT pgtrickle._consumer_remind()", NULL, NULL);
 }
 
+static void
+on_watermarks(void *arg, const PGresult *res, const PgtErr *err)
+{
+	PgtUpkeep *u = arg;
+
+	u->asked = false;
+	u->standing = err != NULL || atoi(PQgetvalue(res, 0, 0)) > 0;
+	if (err != NULL && !u->failed)
+		pgt_log_err(PGT_LOG_WARNING, PART, "watermarks", err);
+	u->failed = err != NULL;
+}
+
+/* While a stream table is held, or an announcement waits for its end. */
+static void
+look_at_watermarks(PgtUpkeep *u, const PgtPlan *plan)
+{
+	bool held = u->standing;
+
+	for (int i = 0; i < plan->n && !held; i++)
+		held = plan->sts[i].gated;
+	if (!held || u->asked || !pgt_consumer_schema_is_current())
+		return;
+	u->asked = true;
+	pgt_conn_query(u->conn, "SELECT pgtrickle._consumer_watermarks()", on_watermarks, u);
+}
+
 void
 pgt_upkeep_init(PgtUpkeep *u, PgtLoop *loop)
 {
 	u->loop = loop;
 	pgt_timer_init(&u->purge, purge, u);
 	pgt_timer_init(&u->remind, remind, u);
+	u->standing = true; /* until it is known */
 }
 
 void
-pgt_upkeep_on_plan(PgtUpkeep *u, PgtConn *conn)
+pgt_upkeep_on_plan(PgtUpkeep *u, PgtConn *conn, const PgtPlan *plan)
 {
 	u->conn = conn;
 	if (!u->purge.armed)
 		purge(u);
 	if (!u->remind.armed) /* who starts the consumer is looking anyway */
 		pgt_timer_after(u->loop, &u->remind, EVERY_US);
+	look_at_watermarks(u, plan);
 }
 
 void
 pgt_upkeep_disconnected(PgtUpkeep *u)
 {
 	u->conn = NULL;
+	u->asked = false;
 }
 
 void

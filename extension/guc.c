@@ -39,6 +39,7 @@ int pgt_guc_slot_lag_critical_threshold_mb;
 int pgt_guc_buffer_alert_threshold;
 int pgt_guc_spill_threshold_blocks;
 int pgt_guc_fuse_default_ceiling;
+int pgt_guc_watermark_holdback_timeout;
 int pgt_guc_self_monitoring_auto_apply;
 bool pgt_guc_self_monitoring_widen_dispatch;
 
@@ -168,6 +169,9 @@ static const Setting settings[] = {
 	NUMBER(fuse_default_ceiling, 0, 0, INT_MAX, 0,
 		   "Changed rows above which the fuse of a stream table blows that has one without a ceiling of its own.",
 		   "0 means no ceiling: such a fuse never blows."),
+	NUMBER(watermark_holdback_timeout, 0, 0, 31536000, GUC_UNIT_S,
+		   "Time without an advance after which a watermark that holds a stream table back is reported as stuck.",
+		   "Once, by the alert watermark_stuck; watermark_resumed follows. 0 means never. The consumer reads it in its own session."),
 	CHOICE(self_monitoring_auto_apply, PGT_AUTO_APPLY_OFF, auto_apply_options,
 		   "What the consumer may change by itself on the advice of self-monitoring.",
 		   "threshold_only follows the advice of df_threshold_advice; full also lowers the tier of stream tables that cannot keep their "

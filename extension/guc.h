@@ -63,6 +63,7 @@ extern int pgt_guc_slot_lag_critical_threshold_mb;
 extern int pgt_guc_buffer_alert_threshold;
 extern int pgt_guc_spill_threshold_blocks;
 extern int pgt_guc_fuse_default_ceiling;       /* rows; 0 = none */
+extern int pgt_guc_watermark_holdback_timeout; /* s; 0 = never */
 extern int pgt_guc_self_monitoring_auto_apply; /* PgtAutoApply */
 extern bool pgt_guc_self_monitoring_widen_dispatch;
 

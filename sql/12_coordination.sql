@@ -51,6 +51,24 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgtrickle._may_be_held() IS 'Whether _held() can name anything but blown fuses: three looks into tables that are mostly empty.';
 
+CREATE FUNCTION pgtrickle._watermark_feeds(OUT group_id int, OUT pgt_id bigint, OUT source regclass) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH RECURSIVE fed AS (
+        SELECT g.group_id, e.pgt_id, w.source
+          FROM pgtrickle.pgt_watermark_groups g CROSS JOIN LATERAL unnest(g.source_relids) AS w(source)
+          JOIN pgtrickle.pgt_dependencies e ON e.source_relid = w.source
+        UNION
+        SELECT f.group_id, e.pgt_id, f.source
+          FROM fed f
+          JOIN pgtrickle.pgt_definitions u ON u.pgt_id = f.pgt_id
+          JOIN pgtrickle.pgt_dependencies e ON e.source_relid = u.pgt_relid
+    )
+    SELECT f.group_id, f.pgt_id, f.source FROM fed f;
+END;
+COMMENT ON FUNCTION pgtrickle._watermark_feeds(OUT int, OUT bigint, OUT regclass) IS
+'Which tables of which watermark group feed which stream table, directly or through others.';
+
 -- Which STs the scheduler must not refresh, and why; an ST can be named more than once.
 --   gate		a table that it reads is gated
 --   watermark	at least two sources of one group feed it, directly or through STs, and those that do are too far apart, or only some
@@ -68,18 +86,9 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    WITH RECURSIVE fed AS (
-        SELECT g.group_id, e.pgt_id, w.source
-          FROM pgtrickle.pgt_watermark_groups g CROSS JOIN LATERAL unnest(g.source_relids) AS w(source)
-          JOIN pgtrickle.pgt_dependencies e ON e.source_relid = w.source
-        UNION
-        SELECT f.group_id, e.pgt_id, f.source
-          FROM fed f
-          JOIN pgtrickle.pgt_definitions u ON u.pgt_id = f.pgt_id
-          JOIN pgtrickle.pgt_dependencies e ON e.source_relid = u.pgt_relid
-    ), apart AS (
+    WITH apart AS (
         SELECT f.pgt_id, g.group_name
-          FROM fed f
+          FROM pgtrickle._watermark_feeds() f
           JOIN pgtrickle.pgt_watermark_groups g USING (group_id)
           LEFT JOIN pgtrickle.pgt_watermarks m ON m.source_relid = f.source
          GROUP BY f.pgt_id, g.group_id

@@ -24,7 +24,3 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgt_consumer_trim';
 CREATE FUNCTION pgtrickle._source_floor(source_relid oid) RETURNS xid8
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'pgt_consumer_floor';
 REVOKE ALL ON FUNCTION pgtrickle._source_floor(oid) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION pgtrickle._consumer_segments(), pgtrickle._consumer_rotate(oid, int), pgtrickle._consumer_trim() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pgtrickle._consumer_segments(), pgtrickle._consumer_rotate(oid, int), pgtrickle._consumer_trim()
-   TO pgtrickle_consumer;

@@ -244,15 +244,3 @@ CREATE FUNCTION pgtrickle._history_purge() RETURNS bigint
 $$;
 COMMENT ON FUNCTION pgtrickle._history_purge() IS
 'Delete one batch (pg_trickle.history_purge_batch_size rows) of history older than pg_trickle.history_retention_days; returns the rows deleted. Call again, in a new transaction, while it returns a full batch.';
-
-DO $$
-DECLARE
-    f regprocedure;
-BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_(refresh|consumer|mark|flush|history|log|fuse_blown)' LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pgtrickle_consumer', f);
-    END LOOP;
-END
-$$;

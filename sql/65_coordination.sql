@@ -100,6 +100,78 @@ END;
 COMMENT ON FUNCTION pgtrickle.watermark_status() IS
 'Per group the span of its watermarks. aligned: no source has a watermark yet, or all have and lag_secs is within the tolerance. A stream table is judged by those sources of the group that feed it.';
 
+-- since 0.20.0 {
+-- Watermarks that stand still and hold something back, as announced; the consumer looks while anything is held or stands here.
+CREATE TABLE pgtrickle.pgt_watermark_alerts (
+    group_id      int NOT NULL,
+    source_relid  oid NOT NULL,
+    group_name    text NOT NULL,                                -- group and table may be gone when it ends
+    source_schema text NOT NULL,
+    source_name   text NOT NULL,
+    updated_at    timestamptz,                                  -- of the watermark that stands still; NULL: the table has none
+    since         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (group_id, source_relid)
+);
+COMMENT ON TABLE pgtrickle.pgt_watermark_alerts IS
+'Watermarks of which watermark_stuck was announced on pg_trickle_alert, and watermark_resumed was not yet.';
+GRANT SELECT ON pgtrickle.pgt_watermark_alerts TO PUBLIC;
+
+CREATE FUNCTION pgtrickle._watermarks_behind(OUT group_id int, OUT source_relid oid, OUT group_name text, OUT updated_at timestamptz,
+        OUT waiting_since timestamptz) RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT DISTINCT b.group_id, b.source::oid, b.group_name, b.updated_at, coalesce(b.updated_at, b.created_at)
+      FROM (SELECT f.group_id, f.source, g.group_name, g.created_at, g.tolerance_secs, m.updated_at, m.watermark,
+                   max(m.watermark) OVER fed AS newest, count(*) OVER fed AS n
+              FROM pgtrickle._watermark_feeds() f
+              JOIN pgtrickle.pgt_watermark_groups g USING (group_id)
+              JOIN pgtrickle.pgt_state s ON s.pgt_id = f.pgt_id
+              LEFT JOIN pgtrickle.pgt_watermarks m ON m.source_relid = f.source
+            WINDOW fed AS (PARTITION BY f.group_id, f.pgt_id)) b
+     WHERE b.n >= 2 AND b.newest IS NOT NULL
+       AND (b.watermark IS NULL OR extract(epoch FROM b.newest - b.watermark) > b.tolerance_secs);
+END;
+COMMENT ON FUNCTION pgtrickle._watermarks_behind(OUT int, OUT oid, OUT text, OUT timestamptz, OUT timestamptz) IS
+'The tables whose watermark, or want of one, holds a stream table back now. waiting_since: when it was advanced last; without one, when the group was made.';
+
+CREATE FUNCTION pgtrickle._consumer_watermarks() RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    timeout float8 := extract(epoch FROM coalesce(current_setting('pg_trickle.watermark_holdback_timeout', true), '0')::interval);
+    e record;
+BEGIN
+    FOR e IN
+        SELECT b.group_id, b.source_relid, b.group_name, n.nspname::text AS source_schema, c.relname::text AS source_name, b.updated_at,
+               extract(epoch FROM clock_timestamp() - b.waiting_since)::float8 AS age
+          FROM pgtrickle._watermarks_behind() b
+          JOIN pg_class c ON c.oid = b.source_relid
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+          LEFT JOIN pgtrickle.pgt_watermark_alerts k ON k.group_id = b.group_id AND k.source_relid = b.source_relid
+         WHERE timeout > 0 AND k.since IS NULL AND extract(epoch FROM clock_timestamp() - b.waiting_since) > timeout
+         ORDER BY 3, 4, 5
+    LOOP
+        INSERT INTO pgtrickle.pgt_watermark_alerts (group_id, source_relid, group_name, source_schema, source_name, updated_at)
+        VALUES (e.group_id, e.source_relid, e.group_name, e.source_schema, e.source_name, e.updated_at);
+        PERFORM pg_notify('pg_trickle_alert', jsonb_build_object('event', 'watermark_stuck', 'schema', e.source_schema, 'name', e.source_name,
+                    'group', e.group_name, 'source_oid', e.source_relid::bigint, 'age_secs', e.age)::text);
+    END LOOP;
+    FOR e IN
+        DELETE FROM pgtrickle.pgt_watermark_alerts k
+         WHERE NOT EXISTS (SELECT FROM pgtrickle._watermarks_behind() b
+                            WHERE b.group_id = k.group_id AND b.source_relid = k.source_relid AND b.updated_at IS NOT DISTINCT FROM k.updated_at)
+        RETURNING k.*, EXISTS (SELECT FROM pgtrickle.pgt_watermarks m
+                                WHERE m.source_relid = k.source_relid AND m.updated_at IS DISTINCT FROM k.updated_at) AS advanced
+    LOOP
+        PERFORM pg_notify('pg_trickle_alert', jsonb_build_object('event', 'watermark_resumed', 'schema', e.source_schema, 'name', e.source_name,
+                    'group', e.group_name, 'source_oid', e.source_relid::bigint, 'advanced', e.advanced)::text);
+    END LOOP;
+    RETURN (SELECT count(*) FROM pgtrickle.pgt_watermark_alerts);
+END
+$$;
+COMMENT ON FUNCTION pgtrickle._consumer_watermarks() IS
+'Announce on pg_trickle_alert, each once, which watermarks hold a stream table back and have not been advanced for pg_trickle.watermark_holdback_timeout (watermark_stuck), and which of those were advanced or hold nothing back any more (watermark_resumed). Returns how many stand still as announced: call again while it is above 0, or anything is held.';
+-- }
+
 -- ---------------------------------------------------------------------------------------------------------------------------
 -- Refresh groups
 -- ---------------------------------------------------------------------------------------------------------------------------

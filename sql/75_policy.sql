@@ -349,16 +349,4 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION pgtrickle.scheduler_overhead() IS
 'What refreshing costs, over the last hour of history (window_seconds, less when the history is younger). scheduler_busy_ratio: share of the time in which at least one refresh ran. queue_depth: stream tables that are past their schedule now with something to do. avg_dispatch_latency_ms: from the moment a refresh was due, with changes waiting, to its start, the barrier included. df_refresh_fraction: share of the df_* tables in the time spent refreshing (busy_ms); NULL without refreshes. Refreshes that found nothing to do are not in the history.';
-
-DO $$
-DECLARE
-    f regprocedure;
-BEGIN
-    FOR f IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-              WHERE p.pronamespace = 'pgtrickle'::regnamespace AND p.proname ~ '^_policy_' LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO pgtrickle_consumer', f);
-    END LOOP;
-END
-$$;
 -- }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What holds scheduled refreshes back and binds them together: gates, watermarks, refresh groups, fuses; with a consumer that runs throughout.
 . "$(dirname "$0")/../lib/cluster.sh"
+. "$PGT_TOP/tests/lib/alerts.sh"
 cluster_new pg_trickle.min_schedule_seconds=0
 extension_new
 create() { q "SET client_min_messages = warning; SELECT pgtrickle.create_stream_table('$1', '$2', schedule => 'continuous')" > /dev/null; }
@@ -128,18 +129,13 @@ create after_fused "SELECT n + 1 AS n FROM fused"
 q "SELECT pgtrickle.alter_stream_table('fused', fuse => 'on', fuse_ceiling => 1000)" > /dev/null
 q "DELETE FROM f WHERE id <= 500"
 check_poll "below the ceiling it is refreshed" "SELECT n FROM fused" 2500 20
-for _ in $(seq 1 1200); do echo "SELECT pg_sleep(0.05);"; done | sed '1i LISTEN pg_trickle_alert;' | "$PGT_BIN/psql" -XAtq -f - > "$PGT_DIR/alerts.log" 2>&1 &
-listener=$!
-poll_until "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'" 1 10
+alerts_listen fuse_blown,fuse_blown_reminder event schema name pending ceiling blown_seconds
 q "DELETE FROM f WHERE id <= 1501"
 check_poll "above it, the fuse blows" "SELECT fuse_state, effective_ceiling, blow_reason FROM pgtrickle.fuse_status() WHERE stream_table = 'public.fused'" \
 	"blown|1000|1001 changes are waiting, and the ceiling is 1000" 20
-alert='"name": "fused".*"event": "fuse_blown".*"schema": "public".*"ceiling": 1000.*"pending": 1001'
-check "with an alert" poll_cmd 15 grep -q "$alert" "$PGT_DIR/alerts.log"
+check "with an alert" poll_cmd 15 seen '^fuse_blown public fused 1001 1000 '
 q "SELECT pgtrickle._consumer_remind()" > /dev/null
-check "and a reminder" poll_cmd 15 grep -qE '"name": "fused".*"event": "fuse_blown_reminder".*"blown_seconds": [0-9]' "$PGT_DIR/alerts.log"
-kill $listener 2> /dev/null
-wait $listener 2> /dev/null
+check "and a reminder" poll_cmd 15 seen '^fuse_blown_reminder public fused .* [0-9.]+$'
 beat
 check_sql "the stream table is as it was, and so is its reader" "SELECT fused.n, after_fused.n FROM fused, after_fused" "2500|2501"
 check_sql "the history tells" "SELECT action, h.status, delta_row_count FROM pgtrickle.pgt_refresh_history h JOIN pgtrickle.pgt_stream_tables USING (pgt_id)

@@ -2,6 +2,7 @@
 # The whole circle with the real df_* tables: history → DF-1, DF-2, DF-3, DF-5 → threshold raised, spike announced, dispatch widened.
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$PGT_TOP/tests/lib/selfmon.sh"
+. "$PGT_TOP/tests/lib/alerts.sh"
 cluster_new pg_trickle.min_schedule_seconds=0 pg_trickle.self_monitoring_auto_apply=threshold_only
 extension_new
 q "CREATE TABLE t (g int, x int); INSERT INTO t SELECT g % 5, g FROM generate_series(1, 100) g"
@@ -13,23 +14,7 @@ q "SELECT pgtrickle.setup_self_monitoring()" 2> /dev/null
 for df in efficiency_rolling anomaly_signals threshold_advice scheduling_interference; do
 	q "SELECT pgtrickle.alter_stream_table('pgtrickle.df_$df', schedule => '300ms')" > /dev/null
 done
-events=$PGT_DIR/events
-PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$events" <<'PY' &
-import json, select, sys, psycopg2
-conn = psycopg2.connect("")
-conn.set_session(autocommit=True)
-conn.cursor().execute("LISTEN pg_trickle_alert")
-out = open(sys.argv[1], "w", buffering=1)
-print("listening", file=out)
-while True:
-    select.select([conn], [], [], 5)
-    conn.poll()
-    while conn.notifies:
-        e = json.loads(conn.notifies.pop(0).payload)
-        if e["event"] == "self_monitor_anomaly":
-            print(e["name"], e["anomaly"], e["state"], e["last_ms"], e["baseline_ms"], file=out)
-PY
-poll_cmd 20 test -s "$events"
+alerts_listen self_monitor_anomaly name anomaly state last_ms baseline_ms
 consumer_start
 check_poll "the five tables are filled" "SELECT count(*) FROM pgtrickle.self_monitoring_status() WHERE status = 'ACTIVE'" 5
 
@@ -55,7 +40,6 @@ past fast DIFFERENTIAL 5 50
 check_poll "after ten minutes it goes on" "$(threshold fast)" 0.216
 
 # ---- anomalies
-seen() { [ "$(grep -c "$1" "$events")" -ge "${2:-1}" ]; }
 past spiky DIFFERENTIAL 10 45 5
 check_poll "ten milliseconds are usual" "SELECT baseline_ms, duration_anomaly IS NULL FROM pgtrickle.df_anomaly_signals WHERE pgt_name = 'spiky'" "10|t"
 past spiky DIFFERENTIAL 29 40
