@@ -3,7 +3,8 @@
  *
  * Otherwise the group is read again, which costs as much as the group is large.  Where the AGG reads one table and a btree on it
  * begins with the group's keys, all NOT NULL, followed by the value, the next extremum is its first entry from one end.  The number
- * of its copies is then not known, and need not be: the next removal looks again.
+ * of its copies is then not known, and need not be: the next removal looks again.  An index that would serve and does not exist is
+ * named to whoever asks (explain_st); nothing else is made of it, since it costs writers what it spares the refresh.
  */
 #include "postgres.h"
 
@@ -13,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_index.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -85,27 +87,42 @@ has_index(Oid relid, List *keys, AttrNumber value)
 	return found;
 }
 
+/* What an index must have: the table's columns of the group's keys, then that of the value. */
+typedef struct Lookup
+{
+	Oid relid;
+	List *keys; /* of int, without duplicates */
+	AttrNumber value;
+} Lookup;
+
+/* Could an index find the next extremum? */
 static bool
-can_probe(const PgtStore *store, const PgtState *state)
+find_lookup(const PgtStore *store, const PgtState *state, Lookup *lookup)
 {
 	const PgtOp *agg = store->agg;
 	const PgtOp *child = linitial(agg->children);
-	List *keys = NIL;
-	Oid relid = InvalidOid;
-	AttrNumber value;
 
+	*lookup = (Lookup){InvalidOid, NIL, 0};
 	if (state->value == 0 || state->redo == NULL)
 		return false;
 	for (int k = 1; k <= agg->nkeys; k++)
 	{
-		AttrNumber key = table_column(child, k, &relid);
+		AttrNumber key = table_column(child, k, &lookup->relid);
 
 		if (key == 0 || !child->cols[k - 1].notnull)
 			return false;
-		keys = list_append_unique_int(keys, key);
+		lookup->keys = list_append_unique_int(lookup->keys, key);
 	}
-	value = table_column(child, state->value, &relid);
-	return value != 0 && !has_subclass(relid) && has_index(relid, keys, value);
+	lookup->value = table_column(child, state->value, &lookup->relid);
+	return lookup->value != 0 && !has_subclass(lookup->relid);
+}
+
+static bool
+can_probe(const PgtStore *store, const PgtState *state)
+{
+	Lookup lookup;
+
+	return find_lookup(store, state, &lookup) && has_index(lookup.relid, lookup.keys, lookup.value);
 }
 
 /* The extremum of the rows there are in the group of m. */
@@ -152,4 +169,54 @@ pgt_probed_extrema(PgtStore *store)
 		any = true;
 	}
 	return any ? copy : store;
+}
+
+/* ---------- indexes that are not there ---------- */
+
+static char *
+create_index(const Lookup *lookup)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "CREATE INDEX ON %s (",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(lookup->relid)), get_rel_name(lookup->relid)));
+	foreach (lc, lookup->keys)
+		appendStringInfo(&s, "%s, ", quote_identifier(get_attname(lookup->relid, lfirst_int(lc), false)));
+	appendStringInfo(&s, "%s)", quote_identifier(get_attname(lookup->relid, lookup->value, false)));
+	return s.data;
+}
+
+/* A value that is a key too is the same in all of its group: nothing to look up. */
+static bool
+index_would_serve(const Lookup *lookup)
+{
+	return !list_member_int(lookup->keys, lookup->value) && pgt_type_has_order(get_atttype(lookup->relid, lookup->value)) &&
+		   !has_index(lookup->relid, lookup->keys, lookup->value);
+}
+
+List *
+pgt_extrema_missing_indexes(const PgtStore *store, List *statements)
+{
+	ListCell *lc;
+
+	if (store->states == NULL)
+		return statements;
+	foreach (lc, store->states->list)
+	{
+		Lookup lookup;
+		ListCell *known;
+		bool seen = false;
+		char *sql;
+
+		if (!find_lookup(store, lfirst(lc), &lookup) || !index_would_serve(&lookup))
+			continue;
+		sql = create_index(&lookup);
+		foreach (known, statements)
+			seen |= strcmp(lfirst(known), sql) == 0;
+		if (!seen)
+			statements = lappend(statements, sql);
+	}
+	return statements;
 }

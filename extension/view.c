@@ -266,20 +266,44 @@ note_clock(PgtView *view, PgtOp *root)
 								   (char *) linitial(pgt_clock_missing_indexes(root)));
 }
 
+/* The query is incremental all the same: nothing is said about it at creation. */
+static void
+note_extrema(PgtView *view, List *inners)
+{
+	List *missing = pgt_extrema_missing_indexes(store_of(view), NIL);
+	StringInfoData s;
+	ListCell *lc;
+
+	foreach (lc, inners)
+		missing = pgt_extrema_missing_indexes(((PgtInner *) lfirst(lc))->store, missing);
+	if (missing == NIL)
+		return;
+	initStringInfo(&s);
+	if (view->full_hint != NULL)
+		appendStringInfo(&s, "%s. ", view->full_hint);
+	appendStringInfoString(&s, "Groups are read again when their minimum or maximum goes; an index spares that:");
+	foreach (lc, missing)
+		appendStringInfo(&s, "%s %s", lc == list_head(missing) ? "" : ";", (char *) lfirst(lc));
+	view->full_hint = s.data;
+}
+
 static void
 compile_incremental(PgtView *view, PgtOp *root, Query *query)
 {
 	SourceContext cxt = {NIL};
+	List *inners;
 
 	sources_of_tree(&cxt, root);
 	set_sources(view, &cxt);
 	number_sources(view, root);
-	pgt_inner_describe(view, pgt_inner_plan(root));
+	inners = pgt_inner_plan(root);
+	pgt_inner_describe(view, inners);
 	view->tree = pgt_store_plan(root, column_names(query));
 	view->keyed = store_of(view)->kind != PGT_STORE_BAG;
 	view->load_query = pgt_store_load(store_of(view));
 	if (view->clocked)
 		note_clock(view, root);
+	note_extrema(view, inners);
 }
 
 static void

@@ -14,6 +14,9 @@ extern char *pgt_weights_changes(PgtStore *store, const PgtTarget *target, PgtDe
 /* The store, or a copy of it whose extrema are looked up in an index of the source where there is one (extrema.c). */
 extern PgtStore *pgt_probed_extrema(PgtStore *store);
 
+/* CREATE INDEX statements, behind `statements` and each once, of indexes by which extrema of the store could be looked up; of char *. */
+extern List *pgt_extrema_missing_indexes(const PgtStore *store, List *statements);
+
 extern PgtProgram *pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
 
 #endif /* PGT_WEIGHTS_H */

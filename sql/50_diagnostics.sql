@@ -690,7 +690,7 @@ CREATE FUNCTION pgtrickle._compiler_hint(pgt_id bigint) RETURNS text
 LANGUAGE c STABLE STRICT
 AS 'MODULE_PATHNAME', 'pgt_diag_compiler_hint';
 COMMENT ON FUNCTION pgtrickle._compiler_hint(bigint) IS
-'What could be changed in the query to make it incremental, as the compiler sees it today; NULL if it is, or nothing is known to help.';
+'What could be changed in the query to make it incremental, or which indexes its refreshes miss, as the compiler sees it today; NULL if nothing is known to help.';
 
 CREATE FUNCTION pgtrickle._full_hint(pgt_id bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -703,6 +703,15 @@ END
 $$;
 COMMENT ON FUNCTION pgtrickle._full_hint(bigint) IS
 'The compiler''s hint, or its error: explain_st must answer for a stream table whose query is broken, too.';
+
+CREATE FUNCTION pgtrickle._keeps_states(pgt_id bigint, relid oid) RETURNS bool
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname LIKE '\_\_pgt\_s%')
+        OR pg_catalog.to_regclass('pgtrickle_inner.st_' || pgt_id || '_1') IS NOT NULL;
+END;
+COMMENT ON FUNCTION pgtrickle._keeps_states(bigint, oid) IS
+'Whether a stream table keeps states of aggregates, so that the compiler may know an index that would help.';
 
 CREATE FUNCTION pgtrickle.explain_delta(name text, format text DEFAULT 'text', "analyze" boolean DEFAULT false) RETURNS SETOF text
 LANGUAGE c VOLATILE
@@ -785,7 +794,8 @@ BEGIN ATOMIC
         (9, 'downgrade_reason', m.downgrade_reason),
         (10, 'incremental', CASE WHEN d.full_reason IS NULL THEN 'yes' ELSE 'no' END),
         (11, 'full_reason', d.full_reason),
-        (12, 'full_hint', CASE WHEN d.full_reason IS NOT NULL OR s.next_crossing IS NOT NULL THEN pgtrickle._full_hint(d.pgt_id) END),
+        (12, 'full_hint', CASE WHEN d.full_reason IS NOT NULL OR s.next_crossing IS NOT NULL OR pgtrickle._keeps_states(d.pgt_id, d.pgt_relid)
+                               THEN pgtrickle._full_hint(d.pgt_id) END),
         (13, 'is_populated', CASE WHEN s.is_populated THEN 'yes' ELSE 'no' END),
         (14, 'needs_reinit', CASE WHEN s.needs_reinit THEN 'yes' ELSE 'no' END),
         (15, 'reinit_reason', s.reinit_reason),
