@@ -12,6 +12,8 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
 #include "lib/ilist.h"
 #include "nodes/bitmapset.h"
 #include "utils/builtins.h"
@@ -22,6 +24,8 @@
 
 #include "plancache.h"
 #include "storage.h"
+
+PG_FUNCTION_INFO_V1(pgt_cache_stats);
 
 /* STs a session remembers; a refresh connection of the consumer serves at most a few hundred in practice. */
 #define MAX_CACHED_STS 256
@@ -53,6 +57,11 @@ typedef struct CachedView
 static HTAB *views = NULL;
 static dlist_head lru_list = DLIST_STATIC_INIT(lru_list);
 static int nviews = 0;
+
+/* What this session has counted, for cache_stats(). */
+static int64 hits = 0;   /* the program was there */
+static int64 misses = 0; /* it had to be made */
+static int64 evictions = 0;
 
 static int
 size_class(int64 rows)
@@ -123,6 +132,14 @@ create_cache(void)
 	CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
 }
 
+/* To make room, not because it is outdated. */
+static void
+evict_view(CachedView *entry)
+{
+	evictions += list_length(entry->programs);
+	drop_view(entry);
+}
+
 /* Compile into a context of its own first, so that an error leaves no half-made entry. */
 static CachedView *
 add_view(const PgtStreamTable *st)
@@ -136,7 +153,7 @@ add_view(const PgtStreamTable *st)
 
 	MemoryContextSwitchTo(caller);
 	while (nviews >= MAX_CACHED_STS)
-		drop_view(dlist_container(CachedView, lru, dlist_tail_node(&lru_list)));
+		evict_view(dlist_container(CachedView, lru, dlist_tail_node(&lru_list)));
 	entry = hash_search(views, &st->id, HASH_ENTER, NULL);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	entry->version = st->definition_version;
@@ -230,12 +247,41 @@ pgt_cached_program(const PgtStreamTable *st, PgtProgramKind kind, Bitmapset *cha
 		CachedProgram *program = lfirst(lc);
 
 		if (program->kind == kind && program->size_class == class && bms_equal(program->changed, changed))
+		{
+			hits++;
 			return &program->prepared;
+		}
 	}
+	misses++;
 	if (list_length(entry->programs) >= MAX_PROGRAMS_PER_ST)
 	{
 		drop_program(llast(entry->programs));
 		entry->programs = list_delete_last(entry->programs);
+		evictions++;
 	}
 	return &add_program(entry, kind, changed, class)->prepared;
+}
+
+static int
+kept_programs(void)
+{
+	dlist_iter iter;
+	int n = 0;
+
+	dlist_foreach (iter, &lru_list)
+		n += list_length(dlist_container(CachedView, lru, iter.cur)->programs);
+	return n;
+}
+
+/* SQL: cache_stats().  There is one level only: nothing is shared between sessions. */
+Datum
+pgt_cache_stats(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Datum values[5] = {Int64GetDatum(hits), (Datum) 0, Int64GetDatum(misses), Int64GetDatum(evictions), Int32GetDatum(kept_programs())};
+	bool nulls[5] = {false, true, false, false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
