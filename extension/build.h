@@ -52,6 +52,9 @@ extern PgtOp *pgt_make_distinct(PgtOp *child);
 typedef struct PgtWindowSplit PgtWindowSplit;
 extern List *pgt_target_exprs(Query *query);                                         /* the select list; hidden entries too where they are needed above it */
 extern PgtWindowSplit *pgt_split_windows(Query *query, List *exprs, List **columns); /* NULL: no windows, columns = exprs */
+extern bool pgt_is_divided(Node *node);                                              /* its parts become columns below the windows, not the node: it has a window function, or stands inside an expression that may */
+extern bool pgt_is_placeholder(Node *node);                                          /* stands for a value of the expression around it: CASE's operand, a subquery's column */
+extern bool pgt_has_open_placeholder(Node *node);                                    /* one whose expression is not part of the node: then the node means nothing by itself */
 extern PgtOp *pgt_build_windows(PgtOp *op, PgtWindowSplit *split);
 extern PgtOp *pgt_build_top(Query *query, PgtOp *op); /* DISTINCT, ORDER BY, LIMIT */
 extern PgtOp *pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop);

@@ -122,6 +122,8 @@ struct PgtWindowSplit
 	List *at;      /* of int: the column that an entry is as a whole, 0 if it is none */
 };
 
+static Node *split_mutator(Node *node, PgtWindowSplit *split);
+
 static int
 column_for(PgtWindowSplit *split, Node *expr)
 {
@@ -148,20 +150,45 @@ has_window(Node *node, void *context)
 	return IsA(node, WindowFunc) || expression_tree_walker(node, has_window, context);
 }
 
-static Node *
-split_mutator(Node *node, PgtWindowSplit *split)
+static bool
+is_open(Node *node, void *context)
 {
-	WindowFunc *f;
+	if (node == NULL || IsA(node, SubLink))
+		return false;
+	if (pgt_is_placeholder(node))
+		return true;
+	if (IsA(node, CaseExpr) && ((CaseExpr *) node)->arg != NULL)
+		return is_open((Node *) ((CaseExpr *) node)->arg, context);
+	if (IsA(node, ArrayCoerceExpr))
+		return is_open((Node *) ((ArrayCoerceExpr *) node)->arg, context);
+	return expression_tree_walker(node, is_open, context);
+}
+
+bool
+pgt_is_placeholder(Node *node)
+{
+	return IsA(node, CaseTestExpr) || (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK);
+}
+
+bool
+pgt_has_open_placeholder(Node *node)
+{
+	return is_open(node, NULL);
+}
+
+bool
+pgt_is_divided(Node *node)
+{
+	return IsA(node, List) || has_window(node, NULL) || is_open(node, NULL);
+}
+
+static Node *
+split_window(WindowFunc *func, PgtWindowSplit *split)
+{
+	WindowFunc *f = palloc(sizeof(WindowFunc));
 	ListCell *lc;
 
-	if (node == NULL || IsA(node, Const))
-		return node;
-	if (IsA(node, List) || (has_window(node, NULL) && !IsA(node, WindowFunc)))
-		return expression_tree_mutator(node, split_mutator, split);
-	if (!IsA(node, WindowFunc))
-		return column_var(split, node);
-	f = palloc(sizeof(WindowFunc));
-	*f = *(WindowFunc *) node;
+	*f = *func;
 	f->args = (List *) split_mutator((Node *) f->args, split);
 	f->aggfilter = (Expr *) split_mutator((Node *) f->aggfilter, split);
 	f->location = -1;
@@ -170,6 +197,25 @@ split_mutator(Node *node, PgtWindowSplit *split)
 			return lfirst(lc);
 	split->funcs = lappend(split->funcs, f);
 	return (Node *) f;
+}
+
+static Node *
+split_mutator(Node *node, PgtWindowSplit *split)
+{
+	if (node == NULL || IsA(node, Const) || pgt_is_placeholder(node))
+		return node;
+	if (IsA(node, WindowFunc))
+		return split_window((WindowFunc *) node, split);
+	if (IsA(node, CaseWhen)) /* no expression, and the server's walker does not know it */
+		return expression_tree_mutator(node, split_mutator, split);
+	if (IsA(node, SubLink) && has_window(((SubLink *) node)->testexpr, NULL))
+	{
+		pgt_not_built("a window function that is compared with a subquery", "Compute the window function in a subquery in FROM.");
+		return node;
+	}
+	if (pgt_is_divided(node))
+		return expression_tree_mutator(node, split_mutator, split);
+	return column_var(split, node);
 }
 
 PgtWindowSplit *

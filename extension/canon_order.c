@@ -290,19 +290,11 @@ typedef struct WindowContext
 } WindowContext;
 
 static bool
-has_window(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	return IsA(node, WindowFunc) || expression_tree_walker(node, has_window, context);
-}
-
-static bool
 collect_exprs(Node *node, WindowContext *cxt)
 {
-	if (node == NULL || IsA(node, Const))
+	if (node == NULL || IsA(node, Const) || IsA(node, Query) || pgt_is_placeholder(node))
 		return false;
-	if (IsA(node, List) || IsA(node, TargetEntry) || has_window(node, NULL))
+	if (IsA(node, TargetEntry) || pgt_is_divided(node))
 		return expression_tree_walker(node, collect_exprs, cxt);
 	cxt->exprs = list_append_unique(cxt->exprs, node);
 	return false;

@@ -248,7 +248,7 @@ lift_mutator(Node *node, LiftContext *cxt)
 		return NULL;
 	if (!pgt_has_clock(node))
 		return copyObject(node);
-	if (is_condition(node) && (child = only_child(cxt->op, node)) > 0)
+	if (is_condition(node) && !pgt_has_open_placeholder(node) && (child = only_child(cxt->op, node)) > 0)
 		return lifted_column(cxt, child, node);
 	return expression_tree_mutator(node, lift_mutator, cxt);
 }

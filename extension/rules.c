@@ -209,6 +209,8 @@ check_value_function(RuleContext *cxt, SQLValueFunction *f)
 {
 	if (f->op <= SVFOP_LOCALTIMESTAMP_N)
 		note_clock(cxt);
+	else if (f->op != SVFOP_CURRENT_CATALOG)
+		not_only_tables(cxt, "a value that depends on the session", "Ask for user and schema when reading the stream table.");
 }
 
 static bool

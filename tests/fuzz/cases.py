@@ -210,6 +210,26 @@ CASES = {
         'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (7, 1, 2)"], ["DELETE FROM f.t1 WHERE id = 1"],
                          ["UPDATE f.t1 SET v = 3 WHERE id = 4"], ["UPDATE f.t1 SET k = NULL"], ["DELETE FROM f.t1"]],
     },
+    'windows inside CASE': {                    # its operand stands in each WHEN as something that means nothing below the windows
+        'setup': ["INSERT INTO f.t1 (id, k, v, s) VALUES (1, 1, 1, 'a'), (2, 1, 1, 'b'), (3, 2, 1, 'a'), (4, 2, 2, NULL)"],
+        'query': """SELECT id, CASE WHEN v - lag(v) OVER w > 0 THEN 1 WHEN k = 2 THEN v ELSE 0 END AS a, CASE s WHEN 'a' THEN lag(v) OVER w WHEN 'b' THEN 7 END AS b,
+            CASE lag(s) OVER w WHEN s THEN 1 WHEN 'b' THEN 2 END AS c, CASE row_number() OVER w WHEN k THEN CASE s WHEN 'a' THEN 3 ELSE 4 END END AS d,
+            (array_agg(v) OVER (PARTITION BY k ORDER BY id, v, s ROWS UNBOUNDED PRECEDING))::text[]::text AS e FROM f.t1 WINDOW w AS (PARTITION BY k ORDER BY v, id)""",
+        'transactions': [["INSERT INTO f.t1 (id, k, v, s) VALUES (7, 1, 2, 'b')"], ["DELETE FROM f.t1 WHERE id = 1"], ["UPDATE f.t1 SET v = id, s = 'a'"], ["DELETE FROM f.t1"]],
+    },
+    'sessions: a window over a window inside CASE': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) SELECT g, g % 2, g * g / 3 FROM generate_series(1, 12) g"],
+        'query': """WITH g AS (SELECT k, v, CASE WHEN v - lag(v) OVER (PARTITION BY k ORDER BY v, id) > 5 THEN 1 ELSE 0 END AS begins, id FROM f.t1),
+            s AS (SELECT *, sum(begins) OVER (PARTITION BY k ORDER BY v, id) AS session FROM g)
+            SELECT k, session, min(v) AS first, max(v) AS last, count(*) AS n FROM s GROUP BY k, session""",
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (20, 1, 30)"], ["DELETE FROM f.t1 WHERE id = 5"], ["UPDATE f.t1 SET k = 1 WHERE id IN (4, 6)"], ["DELETE FROM f.t1"]],
+    },
+    'a window function compared with a subquery': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1)"],
+        'query': 'SELECT id, row_number() OVER (ORDER BY id) IN (SELECT v FROM f.t2) AS a FROM f.t1',
+        'transactions': [["INSERT INTO f.t1 (id, k) VALUES (2, 1)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 2)"]],
+        'full': 'a window function that is compared with a subquery',
+    },
     'second window over the first, filtered': {
         'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 1), (3, 2, 1), (4, 2, 2)"],
         'query': 'SELECT id, n, count(*) OVER (PARTITION BY n) AS c FROM (SELECT id, row_number() OVER (PARTITION BY k ORDER BY v DESC) AS n FROM f.t1) q WHERE n < 3',

@@ -47,7 +47,21 @@ def window(g, cols):
     out = f'{call} OVER ({spec})' + ('::text' if '::' in text else '')
     if ty == 'int' and r.random() < 0.2:
         out = r.choice(['({} + 1)', 'coalesce({}, 0)', '(2 * {})']).format(out)
+    if r.random() < 0.2:
+        return in_case(g, cols, out, ty)
     return out, ty
+
+
+def in_case(g, cols, value, ty):
+    """A window function anywhere in CASE: operand, condition, value to compare with, result."""
+    r = g.rnd
+    other, result = any_scalar(g, cols), g.scalar(cols, 'int', 1)
+    forms = [f'CASE WHEN {value} IS NULL THEN {result} WHEN {g.condition(cols, 1)} THEN 2 END',
+             f'CASE {other} WHEN {other} THEN {result} ELSE ({value} IS NULL)::int END']
+    if ty == 'int':
+        forms += [f'CASE {value} WHEN {result} THEN 1 WHEN 2 THEN {result} END', f'CASE {result} WHEN 1 THEN {value} WHEN {value} THEN 3 ELSE CASE {result} WHEN 2 THEN 4 END END',
+                  f'nullif({value}, {result})', f'({value} = ANY (ARRAY[1, {result}]))::int']
+    return '(' + r.choice(forms) + ')', 'int'
 
 
 def source(g, depth):
