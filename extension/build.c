@@ -143,6 +143,20 @@ pgt_not_built(const char *reason, const char *hint)
 	findings->full_hint = hint;
 }
 
+const char *
+pgt_build_reason(void)
+{
+	return findings->full_reason;
+}
+
+void
+pgt_build_forgive(const char *reason)
+{
+	if (reason == NULL)
+		findings->full_hint = NULL;
+	findings->full_reason = reason;
+}
+
 PgtOp *
 pgt_make_select(List *inputs, List *quals, List *targets)
 {
@@ -231,27 +245,32 @@ build_self(RangeTblEntry *rte)
 	return op;
 }
 
-static PgtOp *
-build_cte(PgtBlock *block, RangeTblEntry *rte)
+/* The WITH query that an entry reads, and the level that defines it. */
+CommonTableExpr *
+pgt_find_cte(PgtLevel *level, RangeTblEntry *rte, PgtLevel **where)
 {
-	PgtLevel *level = block->level;
 	ListCell *lc;
 
 	for (Index up = 0; up < rte->ctelevelsup; up++)
 		level = level->up;
+	*where = level;
 	foreach (lc, level->query->cteList)
-	{
-		CommonTableExpr *cte = lfirst(lc);
-
-		if (strcmp(cte->ctename, rte->ctename) != 0)
-			continue;
-		if (!cte->cterecursive)
-			return pgt_build_query((Query *) cte->ctequery, level);
-		pgt_not_built("WITH RECURSIVE below other operations",
-					  "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
-		return build_self(rte);
-	}
+		if (strcmp(lfirst_node(CommonTableExpr, lc)->ctename, rte->ctename) == 0)
+			return lfirst(lc);
 	elog(ERROR, "common table expression \"%s\" not found", rte->ctename);
+}
+
+static PgtOp *
+build_cte(PgtBlock *block, RangeTblEntry *rte)
+{
+	PgtLevel *level;
+	CommonTableExpr *cte = pgt_find_cte(block->level, rte, &level);
+
+	if (!cte->cterecursive)
+		return pgt_build_query((Query *) cte->ctequery, level);
+	pgt_not_built("WITH RECURSIVE below other operations",
+				  "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
+	return build_self(rte);
 }
 
 static PgtOp *
@@ -328,8 +347,8 @@ is_identity(PgtOp *input, List *targets)
  * Close a block into one node that yields all columns of its entries; the maps are rewritten to (ordinal, position) and moved to
  * `outer`.  Under an outer join this keeps computed columns below the join, where NULL extension has not happened yet.
  */
-static PgtOp *
-close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
+PgtOp *
+pgt_close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 {
 	List *targets = NIL;
 	PgtOp *op;
@@ -387,11 +406,11 @@ build_outer(PgtBlock *block, JoinExpr *join)
 		l = r;
 		r = swap;
 	}
-	lop = close_side(&l, &on, 1, 0);
-	rop = close_side(&r, &on, 2, 0);
+	lop = pgt_close_side(&l, &on, 1, 0);
+	rop = pgt_close_side(&r, &on, 2, 0);
 	quals = pgt_lower_sublinks(pgt_rebase(&on, join->quals), &lop, &rop);
-	(void) close_side(&l, &out, ordinal, 0);
-	(void) close_side(&r, &out, ordinal, lop->ncols);
+	(void) pgt_close_side(&l, &out, ordinal, 0);
+	(void) pgt_close_side(&r, &out, ordinal, lop->ncols);
 	op->full = join->jointype == JOIN_FULL;
 	op->children = list_make2(lop, rop);
 	if (join->quals != NULL)

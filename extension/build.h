@@ -39,6 +39,11 @@ extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
 extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs);
 extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
 
+extern const char *pgt_build_reason(void);         /* what pgt_not_built said, or NULL */
+extern void pgt_build_forgive(const char *reason); /* back to an earlier one: another way was found */
+extern PgtOp *pgt_close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset);
+extern CommonTableExpr *pgt_find_cte(PgtLevel *level, RangeTblEntry *rte, PgtLevel **where);
+
 struct PgtFindings;
 extern void pgt_build_start(struct PgtFindings *found); /* before the first node of a tree */
 extern PgtOp *pgt_build_term(Query *query, PgtLevel *up);
@@ -72,7 +77,15 @@ extern Node *pgt_prepare_sublinks(PgtLevel *level, Node *expr);
 extern PgtOp *pgt_make_projection(List *inputs, List *quals, List *targets); /* SELECT, or APPLY if subqueries are involved */
 extern Node *pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right);    /* subqueries of an ON become columns of a side */
 extern void pgt_check_closed(PgtOp *op);                                     /* nothing refers to a level that is gone */
+extern bool pgt_is_closed(PgtOp *op);
 extern bool pgt_is_dependent(RangeTblEntry *rte);
+extern Query *pgt_make_template(PgtLevel *up, Query *q, bool exists);         /* of a subquery of `up` */
+extern Query *pgt_template_above(PgtBlock *block);                            /* without FROM and WHERE */
+extern RangeTblEntry *pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte); /* a dependent FROM item over the block's inputs */
+extern RangeTblEntry *pgt_placeholder_for(PgtOp *op);
 extern void pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left); /* left: the LEFT JOIN it is the right side of */
+
+/* build_whole.c */
+extern Query *pgt_whole_template(PgtLevel *level); /* of a subquery whose FROM clause itself refers to the outside */
 
 #endif /* PGT_BUILD_H */

@@ -94,17 +94,27 @@ reads_walker(Node *node, void *context)
 	return expression_tree_walker(node, reads_walker, context);
 }
 
-void
-pgt_check_closed(PgtOp *op)
+bool
+pgt_is_closed(PgtOp *op)
 {
 	ListCell *lc;
 
 	if (pgt_is_correlated((Node *) op->targets) || pgt_is_correlated((Node *) op->quals) || pgt_is_correlated((Node *) op->aggs) ||
 		pgt_is_correlated((Node *) op->query))
-		pgt_not_built("a subquery that refers to the query two levels around it, or from below an outer join or a subquery in FROM",
-					  "Let every subquery refer to the tables of the query directly around it, in its WHERE clause.");
+		return false;
 	foreach (lc, op->children)
-		pgt_check_closed(lfirst(lc));
+		if (!pgt_is_closed(lfirst(lc)))
+			return false;
+	return true;
+}
+
+/* Whatever could refer to the outside was made part of a template; so this finds what was forgotten. */
+void
+pgt_check_closed(PgtOp *op)
+{
+	if (!pgt_is_closed(op))
+		pgt_not_built("a subquery that refers to a query around it in a way that is not known",
+					  "Let every subquery refer to the tables of the query directly around it, in its WHERE clause.");
 }
 
 /* --- templates --- */
@@ -154,8 +164,8 @@ strip_exists(Query *q)
 	q->targetList = one_column();
 }
 
-static RangeTblEntry *
-placeholder_for(PgtOp *op)
+RangeTblEntry *
+pgt_placeholder_for(PgtOp *op)
 {
 	pending = lcons(op, pending);
 	return pgt_placeholder(op->id, false);
@@ -178,7 +188,7 @@ read_all(PgtOp *op)
 
 	t->commandType = CMD_SELECT;
 	t->canSetTag = true;
-	t->rtable = list_make1(placeholder_for(op));
+	t->rtable = list_make1(pgt_placeholder_for(op));
 	t->jointree = from_first(NIL);
 	for (int i = 1; i <= op->ncols; i++)
 		t->targetList = lappend(t->targetList, makeTargetEntry((Expr *) pgt_op_var(op, 1, i), i, psprintf("c%d", i), false));
@@ -246,24 +256,14 @@ gather_vars(Query *q)
 	return cxt.vars;
 }
 
-/* FROM and the conditions that refer to nothing outside become a node; all else stays. */
-static Query *
-split_template(PgtLevel *level)
+/* The parts of a subquery above FROM and WHERE, over the block's inputs. */
+Query *
+pgt_template_above(PgtBlock *block)
 {
-	Query *q = level->query;
-	PgtBlock block = {level};
+	Query *q = block->level->query;
 	Query *t = makeNode(Query);
-	List *inner = NIL;
-	List *outer = NIL;
 	ListCell *lc;
-	List *vars;
 
-	pgt_build_from(&block, (Node *) q->jointree);
-	foreach (lc, block.quals)
-		if (pgt_is_correlated(lfirst(lc)))
-			outer = lappend(outer, lfirst(lc));
-		else
-			inner = lappend(inner, lfirst(lc));
 	*t = *q;
 	t->cteList = NIL;
 	t->targetList = NIL;
@@ -271,19 +271,50 @@ split_template(PgtLevel *level)
 	{
 		TargetEntry *tle = flatCopyTargetEntry(lfirst(lc));
 
-		tle->expr = (Expr *) pgt_rebase(&block, pgt_flatten_group_exprs(q, (Node *) tle->expr));
+		tle->expr = (Expr *) pgt_rebase(block, pgt_flatten_group_exprs(q, (Node *) tle->expr));
 		tle->resname = tle->resjunk ? tle->resname : psprintf("c%d", tle->resno);
 		t->targetList = lappend(t->targetList, tle);
 	}
-	t->havingQual = pgt_rebase(&block, pgt_flatten_group_exprs(q, q->havingQual));
-	t->limitCount = pgt_rebase(&block, q->limitCount);
-	t->limitOffset = pgt_rebase(&block, q->limitOffset);
+	t->havingQual = pgt_rebase(block, pgt_flatten_group_exprs(q, q->havingQual));
+	t->limitCount = pgt_rebase(block, q->limitCount);
+	t->limitOffset = pgt_rebase(block, q->limitOffset);
 	t->rtable = NIL;
-	t->jointree = from_first(outer);
 	pgt_forget_entries(t);
+	return t;
+}
+
+/*
+ * FROM and the conditions that refer to nothing outside become a node; all else stays.  NULL where FROM itself refers to the outside,
+ * other than by conditions that can as well stand in WHERE.
+ */
+static Query *
+split_template(PgtLevel *level)
+{
+	PgtBlock block = {level};
+	const char *reason = pgt_build_reason();
+	List *inner = NIL;
+	List *outer = NIL;
+	ListCell *lc;
+	List *vars;
+	Query *t;
+
+	pgt_build_from(&block, (Node *) level->query->jointree);
+	foreach (lc, block.inputs)
+		if (!pgt_is_closed(lfirst(lc)) || reason != pgt_build_reason())
+		{
+			pgt_build_forgive(reason);
+			return NULL;
+		}
+	foreach (lc, block.quals)
+		if (pgt_is_correlated(lfirst(lc)))
+			outer = lappend(outer, lfirst(lc));
+		else
+			inner = lappend(inner, lfirst(lc));
+	t = pgt_template_above(&block);
+	t->jointree = from_first(outer);
 	t = copyObject(t);
 	vars = gather_vars(t);
-	t->rtable = list_make1(placeholder_for(pgt_make_projection(block.inputs, inner, vars)));
+	t->rtable = list_make1(pgt_placeholder_for(pgt_make_projection(block.inputs, inner, vars)));
 	pgt_canon_images(t);
 	return t;
 }
@@ -297,10 +328,11 @@ is_buildable(Query *q)
 	return found.full_reason == NULL;
 }
 
-static Query *
-make_template(PgtLevel *up, Query *q, bool exists)
+Query *
+pgt_make_template(PgtLevel *up, Query *q, bool exists)
 {
 	PgtLevel level = {copyObject(q), up};
+	Query *t;
 
 	if (exists)
 		strip_exists(level.query);
@@ -308,12 +340,8 @@ make_template(PgtLevel *up, Query *q, bool exists)
 		return level.query;
 	if (!pgt_is_correlated((Node *) level.query) && is_buildable(level.query))
 		return read_all(pgt_build_query(level.query, up));
-	if (level.query->setOperations != NULL)
-	{
-		pgt_not_built("a set operation in a subquery that refers to the query around it", "Write one subquery for each part.");
-		return level.query;
-	}
-	return split_template(&level);
+	t = level.query->setOperations == NULL ? split_template(&level) : NULL;
+	return t != NULL ? t : pgt_whole_template(&level);
 }
 
 static Query *
@@ -332,7 +360,7 @@ template_of(PgtLevel *level, Query *subquery, bool exists)
 	k->level = level->query;
 	k->subquery = copyObject(subquery);
 	k->exists = exists;
-	k->template = make_template(level, subquery, exists);
+	k->template = pgt_make_template(level, subquery, exists);
 	known = lappend(known, k);
 	return copyObject(k->template);
 }
@@ -620,15 +648,15 @@ pgt_is_dependent(RangeTblEntry *rte)
 	}
 }
 
-static RangeTblEntry *
-rebased_entry(PgtBlock *block, RangeTblEntry *rte)
+RangeTblEntry *
+pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte)
 {
 	RangeTblEntry *out = copyObject(rte);
 
 	switch (rte->rtekind)
 	{
 		case RTE_SUBQUERY:
-			out->subquery = (Query *) pgt_rebase(block, (Node *) make_template(block->level, rte->subquery, false));
+			out->subquery = (Query *) pgt_rebase(block, (Node *) pgt_make_template(block->level, rte->subquery, false));
 			out->alias = makeAlias("s", NIL);
 			for (int i = 1; i <= list_length(rte->eref->colnames); i++)
 				out->alias->colnames = lappend(out->alias->colnames, makeString(psprintf("c%d", i)));
@@ -652,7 +680,7 @@ rebased_entry(PgtBlock *block, RangeTblEntry *rte)
 void
 pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 {
-	RangeTblEntry *rte = rebased_entry(block, rt_fetch(rtindex, block->level->query->rtable));
+	RangeTblEntry *rte = pgt_rebased_entry(block, rt_fetch(rtindex, block->level->query->rtable));
 	List *targets = NIL;
 	List *columns;
 	List *on = NIL;

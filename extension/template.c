@@ -93,11 +93,13 @@ pgt_template_visit(Query *query, PgtVisitVar visit, void *arg)
 
 typedef struct FlattenContext
 {
-	int ordinal; /* of the child that the subquery reads */
+	int rtindex; /* of the child in its level */
+	int ordinal; /* of the child */
+	int depth;   /* of its level below the template's */
 	bool failed;
 } FlattenContext;
 
-/* A subquery's conjunct over the two children's columns. */
+/* A conjunct over the child's columns and the first child's. */
 static Node *
 flatten_mutator(Node *node, FlattenContext *cxt)
 {
@@ -107,9 +109,12 @@ flatten_mutator(Node *node, FlattenContext *cxt)
 	{
 		Var *v = copyObject((Var *) node);
 
-		if (v->varlevelsup > 1 || v->varno != 1)
+		if ((int) v->varlevelsup == cxt->depth && v->varno == 1)
+			v->varno = 1;
+		else if (v->varlevelsup == 0 && (int) v->varno == cxt->rtindex)
+			v->varno = cxt->ordinal;
+		else
 			cxt->failed = true;
-		v->varno = v->varlevelsup == 0 ? cxt->ordinal : 1;
 		v->varlevelsup = 0;
 		return (Node *) v;
 	}
@@ -145,58 +150,117 @@ test_condition(SubLink *s, Query *sub)
 	return (Node *) b;
 }
 
-static void
-touches_of(PgtOp *op, Query *sub, SubLink *s)
+static bool
+yields_its_rows(Query *sub)
 {
-	int ordinal;
-	List *conjuncts;
+	return !sub->hasAggs && sub->groupClause == NIL && sub->groupingSets == NIL && !sub->hasWindowFuncs && !sub->hasTargetSRFs &&
+		   sub->havingQual == NULL && sub->limitCount == NULL && sub->limitOffset == NULL && !sub->hasDistinctOn &&
+		   sub->setOperations == NULL;
+}
+
+typedef struct TouchContext
+{
+	PgtOp *op;
+	int depth;
+	Query *level;
+	Bitmapset *seen; /* children whose place is known */
+} TouchContext;
+
+static void
+touches_of(TouchContext *cxt, int rtindex, List *conjuncts)
+{
+	int ordinal = pgt_placeholder_number(rt_fetch(rtindex, cxt->level->rtable), true);
 	List *out = NIL;
 	ListCell *lc;
 
-	if (list_length(sub->rtable) != 1 || (ordinal = pgt_placeholder_number(linitial(sub->rtable), true)) == 0)
+	if (ordinal <= 1)
 		return;
-	conjuncts = list_copy(make_ands_implicit((Expr *) sub->jointree->quals));
-	if (s != NULL && (s->subLinkType == ANY_SUBLINK || s->subLinkType == ALL_SUBLINK) && !sub->hasAggs && sub->groupClause == NIL &&
-		sub->groupingSets == NIL && !sub->hasWindowFuncs && !sub->hasTargetSRFs && sub->havingQual == NULL &&
-		sub->limitCount == NULL && sub->limitOffset == NULL && !sub->hasDistinctOn)
-		conjuncts = lappend(conjuncts, test_condition(s, sub));
 	foreach (lc, conjuncts)
 	{
-		FlattenContext cxt = {ordinal, false};
-		Node *flat = flatten_mutator(lfirst(lc), &cxt);
+		FlattenContext flatten = {rtindex, ordinal, cxt->depth, false};
+		Node *flat = flatten_mutator(lfirst(lc), &flatten);
 
-		if (!cxt.failed)
+		if (!flatten.failed)
 			out = lappend(out, flat);
 	}
-	lfirst(list_nth_cell(op->touches, ordinal - 2)) = out;
+	if (bms_is_member(ordinal, cxt->seen))
+		out = NIL; /* read in two places: either may matter */
+	cxt->seen = bms_add_member(cxt->seen, ordinal);
+	lfirst(list_nth_cell(cxt->op->touches, ordinal - 2)) = out;
+}
+
+/* `conjuncts`: what a row of the item must fulfil to be more than a row that is not there. */
+static void
+touches_of_item(TouchContext *cxt, Node *item, List *conjuncts)
+{
+	ListCell *lc;
+
+	if (IsA(item, RangeTblRef))
+		touches_of(cxt, ((RangeTblRef *) item)->rtindex, conjuncts);
+	else if (IsA(item, FromExpr))
+	{
+		conjuncts = list_concat_copy(conjuncts, make_ands_implicit((Expr *) ((FromExpr *) item)->quals));
+		foreach (lc, ((FromExpr *) item)->fromlist)
+			touches_of_item(cxt, lfirst(lc), conjuncts);
+	}
+	else
+	{
+		JoinExpr *join = (JoinExpr *) item;
+		List *on = make_ands_implicit((Expr *) join->quals);
+		List *both = list_concat_copy(conjuncts, on);
+
+		/* a row that an outer join pads with NULLs is there whatever the join's condition says of it, and then gone through WHERE or not */
+		touches_of_item(cxt, join->larg, join->jointype == JOIN_INNER ? both : join->jointype == JOIN_LEFT ? conjuncts
+																		   : join->jointype == JOIN_RIGHT  ? on
+																										   : NIL);
+		touches_of_item(cxt, join->rarg, join->jointype == JOIN_INNER ? both : join->jointype == JOIN_RIGHT ? conjuncts
+																		   : join->jointype == JOIN_LEFT    ? on
+																											: NIL);
+	}
+}
+
+static bool touches_walker(Node *node, TouchContext *cxt);
+
+static void
+touches_of_query(TouchContext *cxt, Query *sub, SubLink *s)
+{
+	TouchContext below = {cxt->op, cxt->depth + 1, sub, cxt->seen};
+	List *conjuncts = NIL;
+
+	if (s != NULL && (s->subLinkType == ANY_SUBLINK || s->subLinkType == ALL_SUBLINK) && yields_its_rows(sub))
+		conjuncts = list_make1(test_condition(s, sub));
+	touches_of_item(&below, (Node *) sub->jointree, conjuncts);
+	(void) query_tree_walker(sub, touches_walker, &below, 0);
+	cxt->seen = below.seen;
 }
 
 static bool
-touches_walker(Node *node, PgtOp *op)
+touches_walker(Node *node, TouchContext *cxt)
 {
-	if (node == NULL || IsA(node, Query))
+	if (node == NULL)
 		return false;
 	if (IsA(node, SubLink))
 	{
-		touches_of(op, (Query *) ((SubLink *) node)->subselect, (SubLink *) node);
-		return touches_walker(((SubLink *) node)->testexpr, op);
+		touches_of_query(cxt, (Query *) ((SubLink *) node)->subselect, (SubLink *) node);
+		return touches_walker(((SubLink *) node)->testexpr, cxt);
 	}
-	return expression_tree_walker(node, touches_walker, op);
+	if (IsA(node, Query))
+	{
+		touches_of_query(cxt, (Query *) node, NULL);
+		return false;
+	}
+	return expression_tree_walker(node, touches_walker, cxt);
 }
 
 void
 pgt_template_touches(PgtOp *op)
 {
-	ListCell *lc;
+	TouchContext cxt = {op, 0, op->query, NULL};
 
 	op->touches = NIL;
 	for (int i = 2; i <= list_length(op->children); i++)
 		op->touches = lappend(op->touches, NIL);
-	touches_walker((Node *) op->query->targetList, op);
-	touches_walker((Node *) op->query->jointree, op);
-	foreach (lc, op->query->rtable)
-		if (((RangeTblEntry *) lfirst(lc))->rtekind == RTE_SUBQUERY)
-			touches_of(op, ((RangeTblEntry *) lfirst(lc))->subquery, NULL);
+	(void) query_tree_walker(op->query, touches_walker, &cxt, 0);
 }
 
 /* --- flips --- */
@@ -347,23 +411,32 @@ name_walker(Node *node, NameContext *cxt)
 	return expression_tree_walker(node, name_walker, cxt);
 }
 
-/* The deparser wants a range table entry for a join. */
-static void
-complete_join(Query *q)
+/* The names an item of FROM shows.  Joins have their entries by now. */
+static List *
+item_names(Query *q, Node *item)
 {
-	JoinExpr *join = linitial(q->jointree->fromlist);
+	return rt_fetch(IsA(item, RangeTblRef) ? ((RangeTblRef *) item)->rtindex : ((JoinExpr *) item)->rtindex, q->rtable)->eref->colnames;
+}
+
+/* The deparser wants a range table entry for each join. */
+static void
+complete_join(Query *q, Node *item)
+{
+	JoinExpr *join = (JoinExpr *) item;
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 	int n = 0;
 
 	if (!IsA(join, JoinExpr))
 		return;
+	complete_join(q, join->larg);
+	complete_join(q, join->rarg);
 	rte->rtekind = RTE_JOIN;
 	rte->jointype = join->jointype;
 	rte->eref = makeAlias("unnamed_join", NIL);
 	rte->inFromCl = true;
 	for (int side = 1; side <= 2; side++)
 	{
-		int ncols = list_length(rt_fetch(side, q->rtable)->eref->colnames);
+		int ncols = list_length(item_names(q, side == 1 ? join->larg : join->rarg));
 
 		for (int i = 1; i <= ncols; i++)
 		{
@@ -377,6 +450,20 @@ complete_join(Query *q)
 	}
 	q->rtable = lappend(q->rtable, rte);
 	join->rtindex = list_length(q->rtable);
+}
+
+static bool
+join_walker(Node *node, void *context)
+{
+	ListCell *lc;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, join_walker, context);
+	foreach (lc, ((Query *) node)->jointree->fromlist)
+		complete_join((Query *) node, lfirst(lc));
+	return query_tree_walker((Query *) node, join_walker, context, QTW_IGNORE_JOINALIASES);
 }
 
 static char *
@@ -421,6 +508,6 @@ pgt_template_sql(const PgtOp *op, char **froms, bool weighted)
 								makeTargetEntry((Expr *) makeVar(1, pgt_op_child(op, 1)->ncols + 1, INT8OID, -1, InvalidOid, 0), n + 1,
 												pstrdup("w"), false));
 	name_walker((Node *) q, &cxt);
-	complete_join(q);
+	(void) join_walker((Node *) q, NULL);
 	return fill_in(pg_get_querydef(q, false), op, froms);
 }

@@ -465,3 +465,54 @@ CASES.update({
         'transactions': [["INSERT INTO f.t3 (v) VALUES (5), (NULL)"], ["DELETE FROM f.t3 WHERE v IS NOT NULL"], ["DELETE FROM f.t3"]],
     },
 })
+
+CASES.update({
+    'a subquery that refers to both queries around it': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) SELECT g, g % 4, g % 3 FROM generate_series(1, 12) g", "INSERT INTO f.t3 (id, k, v) SELECT g, g % 4, g FROM generate_series(1, 8) g",
+                  "INSERT INTO f.t2 (id, k, v) SELECT g, g % 3, g FROM generate_series(1, 6) g"],
+        'query': 'SELECT a.id, a.v FROM f.t1 a WHERE EXISTS (SELECT 1 FROM f.t3 b WHERE b.k = a.k AND EXISTS (SELECT 1 FROM f.t2 c WHERE c.k = a.v AND c.id = b.id))',
+        'transactions': [["INSERT INTO f.t2 (id, k) VALUES (7, 2), (8, 0)"], ["DELETE FROM f.t2 WHERE id < 4"], ["UPDATE f.t3 SET k = k + 1, id = id - 1", "UPDATE f.t1 SET v = 2 WHERE id = 3"],
+                         ["UPDATE f.t2 SET k = 1", "DELETE FROM f.t3 WHERE k = 2", "UPDATE f.t1 SET v = 1"], ["DELETE FROM f.t2"]],
+    },
+    'relational division': {                    # those with no course that they do not take
+        'setup': ["INSERT INTO f.t1 (id, s) VALUES (1, 'a'), (2, 'b'), (3, NULL)", "INSERT INTO f.t3 (id) VALUES (1), (2)",
+                  "INSERT INTO f.t2 (id, k) VALUES (1, 1), (1, 2), (2, 1)"],
+        'query': 'SELECT a.id, a.s FROM f.t1 a WHERE NOT EXISTS (SELECT 1 FROM f.t3 c WHERE NOT EXISTS (SELECT 1 FROM f.t2 t WHERE t.id = a.id AND t.k = c.id))',
+        'transactions': [["INSERT INTO f.t2 (id, k) VALUES (2, 2)"], ["INSERT INTO f.t3 (id) VALUES (3)"], ["INSERT INTO f.t2 (id, k) VALUES (1, 3), (3, 3)", "DELETE FROM f.t3 WHERE id = 2"],
+                         ["DELETE FROM f.t3"], ["INSERT INTO f.t3 (id) VALUES (1), (NULL)", "DELETE FROM f.t2 WHERE k = 1"]],
+    },
+    'a correlated subquery below a subquery in FROM': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1), (2, 2), (3, 3)", "INSERT INTO f.t3 (k, v, s) VALUES (1, 4, 'a'), (1, 5, 'b'), (1, 6, 'a'), (2, 1, NULL)"],
+        'query': 'SELECT a.id, (SELECT max(q.n) FROM (SELECT sum(b.v) AS n FROM f.t3 b WHERE b.k = a.k GROUP BY b.s) q) AS m FROM f.t1 a',
+        'transactions': [["UPDATE f.t3 SET s = 'b' WHERE v = 4"], ["INSERT INTO f.t3 (k, v) VALUES (2, 1), (3, NULL)"], ["DELETE FROM f.t3 WHERE s = 'b'"], ["UPDATE f.t1 SET k = 1", "DELETE FROM f.t3 WHERE k = 2"]],
+    },
+    'a correlated WITH query, read twice': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1), (2, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 4), (1, 5), (2, 1)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 4, 9), (2, 1, 3)"],
+        'query': 'SELECT a.id, (WITH q AS (SELECT b.v FROM f.t3 b WHERE b.k = a.k), r AS (SELECT c.v FROM f.t2 c) '
+                 'SELECT count(*) FROM q JOIN q p ON p.v <= q.v LEFT JOIN r ON r.v > p.v) AS n FROM f.t1 a',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (2, 2), (2, 8)"], ["UPDATE f.t2 SET v = 6"], ["DELETE FROM f.t3 WHERE v = 5", "UPDATE f.t1 SET k = 2 WHERE id = 1"], ["DELETE FROM f.t3"]],
+    },
+    'outer joins in a subquery whose conditions refer to the outside': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1), (3, NULL, NULL)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 1, 5), (3, 2, 1)",
+                  "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 9), (2, 1, 3), (3, 3, 1)"],
+        'query': 'SELECT a.id, (SELECT sum(coalesce(c.v, -1)) FROM f.t3 b LEFT JOIN f.t2 c ON c.id = b.id AND c.v > a.v WHERE b.k >= a.k) AS x, '
+                 '(SELECT count(c.id) FROM f.t3 b FULL JOIN (SELECT * FROM f.t2 d WHERE d.k = a.k) c USING (id)) AS y, '
+                 '(SELECT string_agg(b.v::text, \',\' ORDER BY b.v) FROM f.t2 c RIGHT JOIN f.t3 b ON c.k = b.k AND c.id = a.id WHERE c.id IS NULL) AS z FROM f.t1 a',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (2, 2, 7)"], ["UPDATE f.t3 SET k = 2 WHERE id = 1"], ["DELETE FROM f.t2 WHERE id = 1", "UPDATE f.t1 SET v = 0, k = 1"],
+                         ["DELETE FROM f.t3 WHERE id = 2", "INSERT INTO f.t3 (id, k, v) VALUES (9, 9, 9)"], ["DELETE FROM f.t2"]],
+    },
+    'set operations in correlated subqueries': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1), (3, NULL, 3)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 1, 5)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 9), (2, 2, 3)"],
+        'query': 'SELECT a.id, a.v IN (SELECT b.v FROM f.t3 b WHERE b.k = a.k UNION SELECT c.v FROM f.t2 c WHERE c.id = a.id) AS i, l.v AS l, '
+                 '(SELECT count(*) FROM (SELECT b.v FROM f.t3 b WHERE b.k = a.k EXCEPT SELECT c.v FROM f.t2 c) q) AS e FROM f.t1 a '
+                 'LEFT JOIN LATERAL (SELECT b.v FROM f.t3 b WHERE b.k = a.k UNION ALL SELECT c.v + 0.5 FROM f.t2 c WHERE c.k = a.k ORDER BY 1 DESC LIMIT 2) l ON true '
+                 'WHERE EXISTS (SELECT 1 FROM f.t3 b WHERE b.k = a.k UNION ALL SELECT 1 FROM f.t2 c WHERE c.v > a.v)',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (3, 2, 3), (3, 3, 1)"], ["DELETE FROM f.t3 WHERE id = 1"], ["UPDATE f.t2 SET v = 5", "UPDATE f.t1 SET k = 2"], ["DELETE FROM f.t2"],
+                         ["INSERT INTO f.t3 (k, v) VALUES (2, 5), (2, 5)"]],
+    },
+    'an aggregate of the query around it': {    # max(a.v) belongs to the query whose column it reads
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 1, 1), (3, 2, 3)", "INSERT INTO f.t3 (k, v) VALUES (1, 4), (1, 5), (2, 3)"],
+        'query': 'SELECT a.id, (SELECT max((SELECT count(*) FROM f.t3 b WHERE b.v <= c.v AND b.k = a.k)) FROM f.t1 c WHERE c.k = a.k) AS x FROM f.t1 a',
+        'transactions': [["UPDATE f.t3 SET v = v - 1"], ["DELETE FROM f.t1 WHERE id = 2"], ["INSERT INTO f.t1 (id, k, v) VALUES (4, 2, 9)", "INSERT INTO f.t3 (k, v) VALUES (2, 8)"]],
+    },
+})

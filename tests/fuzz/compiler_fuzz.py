@@ -240,6 +240,19 @@ class Round:
         return [s for s in self.view['diff'] if s[1] == '__pgt_chg'] != []
 
 
+def too_dear(cur, query):
+    """Does the query alone take so long that a round of it would be no use?"""
+    try:
+        cur.execute("SET LOCAL search_path = f, public; SET LOCAL statement_timeout = '1s'; EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF) " + query)
+    except psycopg2.errors.QueryCanceled:
+        return True
+    except psycopg2.Error:
+        pass        # refused: for the load to find out
+    finally:
+        cur.execute('ROLLBACK TO q')
+    return False
+
+
 def one_round(cur, seed, args, stats):
     rnd = random.Random(seed)
     g = Grammar(rnd)
@@ -251,6 +264,9 @@ def one_round(cur, seed, args, stats):
         query = g.query()
     r = None
     cur.execute('SAVEPOINT q')
+    if too_dear(cur, query):
+        stats['too dear'] = stats.get('too dear', 0) + 1
+        return
     try:
         r = Round(cur, query)
         r.check_idempotent()

@@ -48,6 +48,7 @@ class Grammar:
         self.alias = 0
         self.subs = 0.0   # how likely a condition or a value is a subquery
         self.nesting = 0
+        self.around = []  # columns of the queries around the subquery being made
 
     # --- data ---
 
@@ -191,8 +192,32 @@ class Grammar:
     def inner_rows(self, outer, correlated=True):
         """FROM and WHERE of a subquery, and its columns."""
         r = self.rnd
-        text, cols = self.from_item(1 if r.random() < 0.25 else 0, r.choice([0, 0, 0, 1, 1]))
-        return f' FROM {text}' + self.correlation(outer if correlated and r.random() < 0.8 else [], cols), cols
+        far, self.around = self.around, self.around + outer
+        if r.random() < 0.15:
+            text, cols = self.set_of_subqueries()
+        else:
+            text, cols = self.from_item(1 if r.random() < 0.3 else 0, r.choice([0, 0, 0, 1, 1]))
+        outer = outer if correlated and r.random() < 0.8 else []
+        if far and r.random() < 0.5:
+            outer = outer + far
+        where = self.correlation(outer, cols)
+        self.around = far
+        return f' FROM {text}' + where, cols
+
+    def set_of_subqueries(self):
+        """Correlated set operations, as an item of FROM."""
+        r = self.rnd
+        types = [r.choice(['int', 'text', 'num', 'int']) for _ in range(2)]
+        legs = []
+        for _ in range(r.choice([2, 2, 3])):
+            text, cols = self.from_item(0, r.choice([0, 0, 1]))
+            out, names = self.output([(self.scalar(cols, ty, 0) + self.cast(ty), ty) for ty in types])
+            legs.append(f'SELECT {out} FROM {text}{self.correlation(self.around, cols)}')
+        sql = legs[0]
+        for leg in legs[1:]:
+            sql += r.choice([' UNION ALL ', ' UNION ALL ', ' UNION ', ' EXCEPT ', ' INTERSECT ', ' EXCEPT ALL ']) + leg
+        a = self.fresh()
+        return f'({sql}) {a}', [(f'{a}.{n}', ty) for n, ty in names]
 
     def subquery_condition(self, cols):
         r = self.rnd
@@ -200,9 +225,15 @@ class Grammar:
         rows, inner = self.inner_rows(cols)
         kind = r.random()
         ty = r.choice(['int', 'int', 'num', 'text'])
-        a, b = self.pick(cols, ty), self.pick(inner, ty)
+        a, b = self.pick(cols + self.around if r.random() < 0.2 else cols, ty), self.pick(inner, ty)
         no = r.choice(['', 'NOT '])
-        if kind < 0.35 or not a or not b:
+        if kind < 0.05:
+            legs = [f"SELECT 1{self.inner_rows(cols)[0]}" for _ in range(2)]
+            text = f"{no}EXISTS ({r.choice([' UNION ALL ', ' UNION ', ' EXCEPT ', ' INTERSECT ']).join(legs)})"
+        elif kind < 0.1 and a and b:
+            rows2, inner2 = self.inner_rows(cols)
+            text = f"{a} {no}IN (SELECT {b}{rows} {r.choice(['UNION ALL', 'UNION'])} SELECT {self.pick(inner2, ty) or 'NULL'}{rows2})"
+        elif kind < 0.35 or not a or not b:
             what = r.choice(['1', '*', 'DISTINCT 1']) if r.random() < 0.85 else 'count(*)'
             having = f" GROUP BY {self.pick(inner, 'int', 'text') or '1'} HAVING count(*) > {r.randrange(3)}" if r.random() < 0.2 and what == '1' else ''
             text = f'{no}EXISTS (SELECT {what}{rows}{having})'
@@ -271,6 +302,8 @@ class Grammar:
                 return 'true'
         eq = f'{a} = {b}'
         kind = r.random()
+        if self.around and not full and r.random() < 0.3:
+            return r.choice([eq + ' AND ', '']) + self.condition(right + self.around, 0)
         if full or kind < 0.55:
             extra = ''
             if not full and r.random() < 0.3:
@@ -370,6 +403,8 @@ class Grammar:
                               f" LEFT JOIN {{}} ON {more[0][0]} {r.choice(['>', '='])} {self.pick(cols, 'int') or '1'}"]).format(item)
             cols = cols + more
         where = f' WHERE {self.condition(cols, 1)}' if r.random() < 0.5 else ''
+        if self.around and r.random() < 0.5:
+            where = self.correlation(self.around, cols) or where
         kind = r.random()
         if kind < 0.45:
             exprs = self.plain(cols)
