@@ -1,7 +1,8 @@
 /*
  * ddl.h - what DDL on sources and stream tables leads to.
  *
- * ddl_hooks.c tells what happened (event triggers), reconcile.c brings registrations and readers in line with it.
+ * ddl_hooks.c tells what happened (event triggers), reconcile.c brings registrations and readers in line with it; uninstall.c is what
+ * DROP EXTENSION needs.
  */
 #ifndef PGT_DDL_H
 #define PGT_DDL_H
@@ -14,6 +15,12 @@
  * pass.  Returns the SPI code.
  */
 extern int pgt_run_own_ddl(const char *sql);
+
+/*
+ * Before DROP EXTENSION: identities are put back, our slot goes at commit.  55006 when another slot of the database could not be decoded
+ * any more.
+ */
+extern void pgt_before_drop_extension(void);
 
 /* An ST that reads a relation. */
 typedef struct PgtDependent

@@ -8,7 +8,7 @@
  *	ddl_command_end	relations, types, functions, schemas that were altered; new partitions and children
  *	sql_drop			tables, columns, indexes, functions that went, also by cascade
  *	table_rewrite		values may change without row events
- *	ddl_command_start	DROP EXTENSION: put back what we changed outside of our own schemas
+ *	ddl_command_start	DROP EXTENSION: uninstall.c
  */
 #include "postgres.h"
 
@@ -21,11 +21,9 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
-#include "commands/extension.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "nodes/parsenodes.h"
-#include "replication/slot.h"
 #include "tcop/deparse_utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -34,7 +32,6 @@
 #include "catalog.h"
 #include "compat.h"
 #include "ddl.h"
-#include "identity.h"
 #include "source.h"
 
 PG_FUNCTION_INFO_V1(pgt_ddl_hook);
@@ -440,72 +437,7 @@ table_rewrite(void)
 		pgt_source_event(lfirst_oid(lc), "rewrite", psprintf("table %s was rewritten", get_rel_name(relid)));
 }
 
-/* ---------- DROP EXTENSION ---------- */
-
-static char *slot_to_drop = NULL;
-
-/*
- * Dropping a slot cannot be undone, so it waits until everything else in the transaction has succeeded; and only if the extension
- * is really gone then (a subtransaction may have brought it back).
- */
-static void
-drop_slot_at_commit(XactEvent event, void *arg)
-{
-	char *name = slot_to_drop;
-
-	if (name == NULL || (event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_ABORT))
-		return;
-	slot_to_drop = NULL;
-	if (event == XACT_EVENT_PRE_COMMIT && !OidIsValid(get_extension_oid("pg_trickle", true)) &&
-		SearchNamedReplicationSlot(name, true) != NULL)
-		ReplicationSlotDrop(name, true);
-	pfree(name);
-}
-
-static void
-plan_slot_drop(void)
-{
-	static bool registered = false;
-	char *name = NULL;
-	bool active = false;
-
-	SPI_connect();
-	if (pgt_catalog_exec("SELECT s.slot_name::text, r.active FROM pgtrickle.pgt_slot s"
-						 " JOIN pg_catalog.pg_replication_slots r USING (slot_name)",
-						 0, NULL, NULL, NULL) > 0)
-	{
-		bool isnull;
-
-		name = MemoryContextStrdup(TopMemoryContext, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-		active = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	}
-	SPI_finish();
-	if (name != NULL && active)
-		ereport(NOTICE,
-				(errmsg("replication slot \"%s\" is in use and stays", name),
-				 errdetail("It keeps the server from removing WAL."),
-				 errhint("Stop trickle-consumer, then run SELECT pg_drop_replication_slot(%s).", quote_literal_cstr(name))));
-	else if (name != NULL)
-	{
-		if (!registered)
-			RegisterXactCallback(drop_slot_at_commit, NULL);
-		registered = true;
-		slot_to_drop = name;
-	}
-}
-
-/* Identities that could not be put back because somebody was writing. */
-static void
-name_leftover_identities(void)
-{
-	SPI_connect();
-	pgt_catalog_exec("SELECT relid::regclass::text FROM pgtrickle.pgt_source_identity", 0, NULL, NULL, NULL);
-	for (uint64 i = 0; i < SPI_processed; i++)
-		ereport(NOTICE,
-				(errmsg("table %s is busy and keeps REPLICA IDENTITY FULL",
-						SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1))));
-	SPI_finish();
-}
+/* ---------- DROP EXTENSION: uninstall.c ---------- */
 
 static bool
 drops_our_extension(Node *parsetree)
@@ -521,18 +453,6 @@ drops_our_extension(Node *parsetree)
 			return true;
 	}
 	return false;
-}
-
-static void
-drop_extension(void)
-{
-	PgtCatalogScope scope = pgt_catalog_begin();
-
-	plan_slot_drop();
-	/* pgt_sources itself is not touched: the server could never decode a change of a catalog table that is gone */
-	pgt_identity_restore_all();
-	name_leftover_identities();
-	pgt_catalog_end(scope);
 }
 
 /* ---------- dispatch ---------- */
@@ -553,6 +473,6 @@ pgt_ddl_hook(PG_FUNCTION_ARGS)
 	else if (strcmp(data->event, "table_rewrite") == 0)
 		table_rewrite();
 	else if (drops_our_extension(data->parsetree))
-		drop_extension();
+		pgt_before_drop_extension();
 	return PointerGetDatum(NULL);
 }

@@ -375,6 +375,20 @@ pgt_source_list(void)
 	return pgt_catalog_oids("SELECT relid FROM pgtrickle.pgt_sources WHERE $1 = 0 ORDER BY 1", INT4OID, Int32GetDatum(0));
 }
 
+static FullTransactionId registry_writer; /* the last transaction of this session that wrote pgt_sources */
+
+static void
+note_registry_write(void)
+{
+	registry_writer = GetTopFullTransactionId();
+}
+
+bool
+pgt_source_registry_written(void)
+{
+	return FullTransactionIdIsValid(registry_writer) && FullTransactionIdEquals(registry_writer, GetTopFullTransactionIdIfAny());
+}
+
 /* ON CONFLICT is impossible on a user_catalog_table; the entry lock makes update-or-insert safe. */
 static void
 store_source(const PgtSource *source)
@@ -387,6 +401,7 @@ store_source(const PgtSource *source)
 	bool masks = pgt_schema_has_masks();
 	int n = masks ? 9 : 8;
 
+	note_registry_write();
 	if (pgt_catalog_exec(psprintf("UPDATE pgtrickle.pgt_sources SET gen = $2, attnums = $3, kinds = $4, layout = $5, natts = $6,"
 								  " insert_only = $7, ignore_old = $8%s WHERE relid = $1",
 								  masks ? ", mask = $9" : ""),
@@ -704,6 +719,7 @@ remove_entry(Oid relid)
 	Datum values[1] = {ObjectIdGetDatum(relid)};
 	PgtCatalogScope scope = pgt_catalog_begin();
 
+	note_registry_write();
 	SPI_connect();
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_sources WHERE relid = $1", 1, types, values, NULL);
 	pgt_catalog_exec("DELETE FROM pgtrickle.pgt_source_events WHERE source_relid = $1", 1, types, values, NULL);

@@ -86,6 +86,9 @@ extern void pgt_source_forget(Oid relid);
 /* A new generation after DDL dropped captured columns or changed their types; all readers are marked for a diff with `reason`. */
 extern void pgt_source_regenerate(Oid relid, const char *reason);
 
+/* Has this transaction written pgt_sources (or a part of it that was rolled back)? */
+extern bool pgt_source_registry_written(void);
+
 /* New newest segment of generation `gen`; returns its number, 0 when that generation has ended and its segments are gone. */
 extern int64 pgt_source_rotate(Oid relid, int32 gen);
 

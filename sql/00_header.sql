@@ -16,6 +16,11 @@ $$;
 
 CREATE SCHEMA pgtrickle;
 CREATE SCHEMA pgtrickle_changes;
+-- Not in a transaction that has just dropped an installation it had used (extension/uninstall.c).
+CREATE FUNCTION pgtrickle._check_install() RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', 'pgt_check_install';
+SELECT pgtrickle._check_install();
+DROP FUNCTION pgtrickle._check_install();
+
 GRANT USAGE ON SCHEMA pgtrickle TO PUBLIC;
 REVOKE ALL ON SCHEMA pgtrickle_changes FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgtrickle_changes TO pgtrickle_consumer;
