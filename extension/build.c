@@ -39,22 +39,6 @@ typedef struct RebaseContext
 } RebaseContext;
 
 static Node *
-entry_expr(PgtBlock *block, Var *v)
-{
-	ListCell *lc;
-
-	foreach (lc, block->maps)
-	{
-		PgtEntryMap *map = lfirst(lc);
-
-		if (map->rtindex == (int) v->varno && v->varattno > 0 && v->varattno <= list_length(map->exprs))
-			return copyObject(list_nth(map->exprs, v->varattno - 1));
-	}
-	pgt_not_built("LATERAL below an outer join", "Put the LATERAL item directly behind the tables it refers to.");
-	return (Node *) makeNullConst(v->vartype, v->vartypmod, v->varcollid);
-}
-
-static Node *
 rebase_mutator(Node *node, RebaseContext *cxt)
 {
 	if (node == NULL)
@@ -65,7 +49,7 @@ rebase_mutator(Node *node, RebaseContext *cxt)
 
 		if ((int) ((Var *) node)->varlevelsup != cxt->depth)
 			return copyObject(node);
-		e = entry_expr(cxt->block, (Var *) node);
+		e = pgt_entry_expr(cxt->block, (Var *) node);
 		if (cxt->depth > 0)
 			IncrementVarSublevelsUp(e, cxt->depth, 0);
 		return e;
@@ -106,16 +90,6 @@ shift_varno(Node *node, int *shift)
 		return (Node *) v;
 	}
 	return expression_tree_mutator(node, shift_varno, shift);
-}
-
-void
-pgt_add_map(PgtBlock *block, int rtindex, List *exprs)
-{
-	PgtEntryMap *map = palloc(sizeof(PgtEntryMap));
-
-	map->rtindex = rtindex;
-	map->exprs = exprs;
-	block->maps = lappend(block->maps, map);
 }
 
 static List *
@@ -211,7 +185,7 @@ add_scan(PgtBlock *block, int rtindex, RangeTblEntry *rte)
 			exprs = lappend(exprs, NULL);
 	}
 	block->inputs = lappend(block->inputs, op);
-	pgt_add_map(block, rtindex, exprs);
+	pgt_add_entry(block, rtindex, exprs);
 }
 
 /* A plain SELECT dissolves into the block; anything else is one input. */
@@ -224,11 +198,11 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 	{
 		block->inputs = list_concat(block->inputs, op->children);
 		block->quals = list_concat(block->quals, (List *) shift_varno((Node *) op->quals, &shift));
-		pgt_add_map(block, rtindex, (List *) shift_varno((Node *) op->targets, &shift));
+		pgt_add_entry(block, rtindex, (List *) shift_varno((Node *) op->targets, &shift));
 		return;
 	}
 	block->inputs = lappend(block->inputs, op);
-	pgt_add_map(block, rtindex, vars_of(op, shift + 1));
+	pgt_add_entry(block, rtindex, vars_of(op, shift + 1));
 }
 
 /* The recursion's own rows: a table without a relation, which the rules of recursion.c put something in place of. */
@@ -377,7 +351,7 @@ pgt_close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 				v->varattno += offset;
 			exprs = lappend(exprs, v);
 		}
-		pgt_add_map(outer, map->rtindex, exprs);
+		pgt_add_map(outer, map->rtindex, exprs, map->whole);
 	}
 	return op;
 }

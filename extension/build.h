@@ -20,6 +20,7 @@ typedef struct PgtEntryMap
 {
 	int rtindex;
 	List *exprs; /* by attribute number; NULL where there is no such column */
+	bool whole;  /* one more: true where the entry has a row; NULL or false where an outer join has put NULLs */
 } PgtEntryMap;
 
 typedef struct PgtBlock
@@ -36,7 +37,6 @@ extern void pgt_build_from(PgtBlock *block, Node *node);
 extern Node *pgt_rebase(PgtBlock *block, Node *node);
 extern PgtOp *pgt_make_select(List *inputs, List *quals, List *targets);
 extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
-extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs);
 extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
 
 extern const char *pgt_build_reason(void);         /* what pgt_not_built said, or NULL */
@@ -52,6 +52,13 @@ extern PgtOp *pgt_build_level(PgtLevel *level, List *exprs); /* FROM, WHERE, GRO
 extern PgtOp *pgt_build_setop(PgtLevel *level, SetOperationStmt *setop);
 extern PgtOp *pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop);
 extern PgtOp *pgt_make_distinct(PgtOp *child);
+
+/* build_entry.c */
+extern void pgt_add_map(PgtBlock *block, int rtindex, List *exprs, bool whole); /* exprs complete */
+extern void pgt_add_entry(PgtBlock *block, int rtindex, List *exprs);           /* the entry's columns */
+extern void pgt_add_lateral_entry(PgtBlock *block, int rtindex, int varno, List *exprs);
+extern Node *pgt_entry_expr(PgtBlock *block, Var *v);
+extern bool pgt_is_read_whole(Query *query, int rtindex);
 
 /* build_part.c */
 typedef struct PgtWindowSplit PgtWindowSplit;

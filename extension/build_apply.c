@@ -691,7 +691,10 @@ pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 	int pos = 1;
 
 	pgt_expand_rte(rte, BESIDE_VARNO, &columns);
-	pgt_add_map(block, rtindex, columns);
+	if (left != NULL)
+		pgt_add_lateral_entry(block, rtindex, BESIDE_VARNO, columns);
+	else
+		pgt_add_entry(block, rtindex, columns);
 	if (left != NULL && left->quals != NULL)
 		on = make_ands_implicit((Expr *) pgt_rebase(block, left->quals));
 	foreach (lc, block->maps)

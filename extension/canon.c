@@ -2,7 +2,8 @@
  * canon.c - one answer where SQL leaves several: the input order of aggregates that depend on it.
  *
  * array_agg, string_agg, the json aggregates, user-defined aggregates, and every aggregate over floating point numbers get their
- * arguments appended to their ORDER BY.  The bag of inputs then determines the result, bit for bit, whichever plan ran; an old
+ * arguments appended to their ORDER BY, or their text where the type has no order (json), or both where equal values may look
+ * different (1.0 and 1.00).  The bag of inputs then determines the result, bit for bit, whichever plan ran; an old
  * value can be recomputed, and the oracle compares with this canonical query.  The columns stay as typed.
  */
 #include "postgres.h"
@@ -19,7 +20,10 @@
 #include "optimizer/tlist.h"
 #include "parser/parse_clause.h"
 #include "parser/parse_oper.h"
+#include "parser/parse_relation.h"
+#include "parser/parsetree.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "canon.h"
 #include "compat.h"
@@ -62,79 +66,106 @@ order_matters(Aggref *agg)
 	return pgt_order_matters(agg->aggfnoid, args);
 }
 
+/* What a row without a named type is made of; NIL: not known. */
+static List *
+record_columns(Query *query, Node *expr)
+{
+	Var *v = (Var *) expr;
+	List *columns = NIL;
+
+	if (IsA(expr, RowExpr))
+		return ((RowExpr *) expr)->args;
+	if (IsA(v, Var) && v->varattno == 0 && v->varlevelsup == 0)
+		pgt_expand_rte(rt_fetch(v->varno, query->rtable), v->varno, &columns);
+	return columns;
+}
+
+/* Such a row can be compared if its columns can: the server finds out only when it compares. */
+static bool
+is_sortable_record(Query *query, Node *expr)
+{
+	List *columns = record_columns(query, expr);
+	ListCell *lc;
+
+	foreach (lc, columns)
+		if (!pgt_is_sortable(query, lfirst(lc)))
+			return false;
+	return columns != NIL;
+}
+
 bool
-pgt_is_sortable(Node *expr)
+pgt_is_sortable(Query *query, Node *expr)
 {
 	Oid sortop;
 	Oid eqop;
 	bool hashable;
 
+	if (exprType(expr) == RECORDOID)
+		return is_sortable_record(query, expr);
 	get_sort_group_operators(exprType(expr), false, false, false, &sortop, &eqop, NULL, &hashable);
 	return OidIsValid(sortop);
 }
 
-/* Adds one argument as a last sort key, unless it is one already, is constant, or its type has no order. */
+/* Are equal values the same bytes? */
 static bool
-add_sort_key(Aggref *agg, TargetEntry *tle)
+is_image_safe(Query *query, const PgtCol *col, Node *expr)
 {
+	List *columns;
+	TupleDesc desc;
+	bool safe = true;
 	ListCell *lc;
-	Index maxref = 0;
-	SortGroupClause *clause;
 
-	if (IsA(tle->expr, Const) || !pgt_is_sortable((Node *) tle->expr))
-		return false;
-	foreach (lc, agg->aggorder)
-		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == tle->ressortgroupref)
-			return false;
+	if (col->type == RECORDOID)
+	{
+		columns = expr == NULL ? NIL : record_columns(query, expr);
+		foreach (lc, columns)
+		{
+			PgtCol c = {exprType(lfirst(lc)), exprTypmod(lfirst(lc)), exprCollation(lfirst(lc)), false};
+
+			safe &= is_image_safe(query, &c, lfirst(lc));
+		}
+		return safe && columns != NIL;
+	}
+	if (get_typtype(col->type) != TYPTYPE_COMPOSITE)
+		return pgt_col_image_safe(col);
+	desc = lookup_rowtype_tupdesc_copy(col->type, -1);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		PgtCol c = {att->atttypid, att->atttypmod, att->attcollation, false};
+
+		safe &= att->attisdropped || is_image_safe(query, &c, NULL);
+	}
+	return safe;
+}
+
+static void
+add_clause(Aggref *agg, TargetEntry *tle)
+{
+	SortGroupClause *clause = makeNode(SortGroupClause);
+	Index maxref = 0;
+	ListCell *lc;
+
 	foreach (lc, agg->args)
 		maxref = Max(maxref, ((TargetEntry *) lfirst(lc))->ressortgroupref);
 	if (tle->ressortgroupref == 0)
 		tle->ressortgroupref = maxref + 1;
-	clause = makeNode(SortGroupClause);
 	clause->tleSortGroupRef = tle->ressortgroupref;
 	get_sort_group_operators(exprType((Node *) tle->expr), true, true, false, &clause->sortop, &clause->eqop, NULL,
 							 &clause->hashable);
 	agg->aggorder = lappend(agg->aggorder, clause);
-	return true;
 }
 
-static void
-canon_aggregate(Aggref *agg, PgtFindings *findings)
+/* The argument's text, compared byte by byte, as a last sort key. */
+static bool
+sort_by_image(Aggref *agg, Expr *arg)
 {
-	bool added = false;
-	char *name = get_func_name(agg->aggfnoid);
-	ListCell *lc;
-
-	foreach (lc, agg->args)
-	{
-		TargetEntry *tle = lfirst(lc);
-
-		if (tle->resjunk)
-			continue;
-		added |= add_sort_key(agg, tle);
-		if (!IsA(tle->expr, Const) && !pgt_is_sortable((Node *) tle->expr) && findings->full_reason == NULL)
-		{
-			findings->full_reason = psprintf("aggregate %s over a type without an order", name);
-			findings->full_hint = "Cast the argument to a type that can be sorted, such as jsonb or text.";
-		}
-	}
-	if (added)
-		findings->notices =
-			lappend(findings->notices,
-					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments", name));
-}
-
-/* One row's text decides which of equal values the aggregate shows. */
-static void
-sort_by_image(Aggref *agg)
-{
-	TargetEntry *arg = linitial(agg->args);
 	CoerceViaIO *text = makeNode(CoerceViaIO);
 	CollateExpr *bytes = makeNode(CollateExpr);
-	SortGroupClause *clause = makeNode(SortGroupClause);
 	TargetEntry *key;
+	ListCell *lc;
 
-	text->arg = copyObject(arg->expr);
+	text->arg = copyObject(arg);
 	text->resulttype = TEXTOID;
 	text->resultcollid = DEFAULT_COLLATION_OID;
 	text->coerceformat = COERCE_EXPLICIT_CAST;
@@ -142,12 +173,66 @@ sort_by_image(Aggref *agg)
 	bytes->arg = (Expr *) text;
 	bytes->collOid = C_COLLATION_OID;
 	bytes->location = -1;
-	key = makeTargetEntry((Expr *) bytes, 2, NULL, true);
-	key->ressortgroupref = 1;
-	clause->tleSortGroupRef = 1;
-	get_sort_group_operators(TEXTOID, true, true, false, &clause->sortop, &clause->eqop, NULL, &clause->hashable);
+	foreach (lc, agg->args)
+		if (equal(((TargetEntry *) lfirst(lc))->expr, bytes))
+			return false;
+	key = makeTargetEntry((Expr *) bytes, list_length(agg->args) + 1, NULL, true);
 	agg->args = lappend(agg->args, key);
-	agg->aggorder = list_make1(clause);
+	add_clause(agg, key);
+	return true;
+}
+
+static bool
+has_clause(Aggref *agg, TargetEntry *tle)
+{
+	ListCell *lc;
+
+	foreach (lc, agg->aggorder)
+		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == tle->ressortgroupref)
+			return true;
+	return false;
+}
+
+/*
+ * Adds one argument as a last sort key, unless it is one already or is constant.  Its text tells apart what has no order, and what is
+ * equal in several forms if the aggregate shows them.
+ */
+static bool
+add_sort_key(Query *query, Aggref *agg, TargetEntry *tle)
+{
+	Node *e = (Node *) tle->expr;
+	PgtCol col = {exprType(e), exprTypmod(e), exprCollation(e), false};
+	bool added = false;
+
+	if (IsA(e, Const))
+		return false;
+	if (!pgt_is_sortable(query, e))
+		return sort_by_image(agg, tle->expr);
+	if (!has_clause(agg, tle))
+	{
+		add_clause(agg, tle);
+		added = true;
+	}
+	if (pgt_order_matters(agg->aggfnoid, NIL) && !is_image_safe(query, &col, e))
+		added |= sort_by_image(agg, tle->expr);
+	return added;
+}
+
+static void
+canon_aggregate(Query *query, Aggref *agg, PgtFindings *findings)
+{
+	bool added = false;
+	List *args = list_copy(agg->args);
+	ListCell *lc;
+
+	foreach (lc, args)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			added |= add_sort_key(query, agg, lfirst(lc));
+	if (added)
+		findings->notices =
+			lappend(findings->notices,
+					psprintf("the result of aggregate %s depends on the order of its input, which is now sorted by its arguments",
+							 get_func_name(agg->aggfnoid)));
 }
 
 /* min() and max() of values that are equal in several forms. */
@@ -168,7 +253,7 @@ image_walker(Node *node, void *context)
 		char *name = get_func_name(agg->aggfnoid);
 
 		if ((strcmp(name, "min") == 0 || strcmp(name, "max") == 0) && pgt_type_has_order(col.type) && !pgt_col_image_safe(&col))
-			sort_by_image(agg);
+			(void) sort_by_image(agg, (Expr *) arg);
 	}
 	return expression_tree_walker(node, image_walker, context);
 }
@@ -217,25 +302,35 @@ canon_keys(Query *query)
 	}
 }
 
+typedef struct CanonContext
+{
+	Query *query; /* the level being walked */
+	PgtFindings *findings;
+} CanonContext;
+
 static bool
-canon_walker(Node *node, PgtFindings *findings)
+canon_walker(Node *node, CanonContext *cxt)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 	{
+		CanonContext level = {(Query *) node, cxt->findings};
+
 		canon_keys((Query *) node);
-		pgt_canon_windows((Query *) node, findings);
-		pgt_canon_order((Query *) node, findings);
-		return query_tree_walker((Query *) node, canon_walker, findings, 0);
+		pgt_canon_windows((Query *) node, cxt->findings);
+		pgt_canon_order((Query *) node, cxt->findings);
+		return query_tree_walker((Query *) node, canon_walker, &level, 0);
 	}
 	if (IsA(node, Aggref) && order_matters((Aggref *) node))
-		canon_aggregate((Aggref *) node, findings);
-	return expression_tree_walker(node, canon_walker, findings);
+		canon_aggregate(cxt->query, (Aggref *) node, cxt->findings);
+	return expression_tree_walker(node, canon_walker, cxt);
 }
 
 void
 pgt_canonicalise(Query *query, PgtFindings *findings)
 {
-	canon_walker((Node *) query, findings);
+	CanonContext cxt = {NULL, findings};
+
+	canon_walker((Node *) query, &cxt);
 }

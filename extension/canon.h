@@ -12,7 +12,7 @@ extern bool pgt_order_matters(Oid aggregate, List *args);
 /* canon_order.c */
 extern void pgt_canon_order(Query *query, PgtFindings *findings);
 extern void pgt_canon_windows(Query *query, PgtFindings *findings);
-/* Has the expression's type an order? */
-extern bool pgt_is_sortable(Node *expr);
+/* Has the type of an expression of this level an order? */
+extern bool pgt_is_sortable(Query *query, Node *expr);
 
 #endif /* PGT_CANON_H */

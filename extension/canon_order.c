@@ -119,7 +119,7 @@ add_keys(Query *query, List **order, List *others, List *exprs, bool images)
 	ListCell *lc;
 
 	foreach (lc, exprs)
-		if (!is_constant(lfirst(lc)) && pgt_is_sortable(lfirst(lc)))
+		if (!is_constant(lfirst(lc)) && pgt_is_sortable(query, lfirst(lc)))
 			added |= add_key(query, order, others, entry_of(query, lfirst(lc)));
 	if (!images)
 		return added;
@@ -168,7 +168,7 @@ canon_rows(Query *query, bool images)
 	if (query->setOperations == NULL)
 		return add_keys(query, &query->sortClause, NIL, shown_exprs(query), images);
 	foreach (lc, query->targetList)
-		if (pgt_is_sortable((Node *) ((TargetEntry *) lfirst(lc))->expr))
+		if (pgt_is_sortable(query, (Node *) ((TargetEntry *) lfirst(lc))->expr))
 			added |= add_key(query, &query->sortClause, NIL, lfirst(lc));
 	return added;
 }

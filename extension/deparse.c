@@ -11,6 +11,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -61,6 +62,65 @@ deparse_context(List *inputs)
 	return deparse_context_for_plan_tree(stmt, names);
 }
 
+/* --- whole rows --- */
+
+/* (SELECT r FROM (SELECT a AS x, b AS y) r): the only way to write a row whose columns have names. */
+static Node *
+named_row(RowExpr *row)
+{
+	SubLink *link = makeNode(SubLink);
+	Query *outer = makeNode(Query);
+	Query *inner = makeNode(Query);
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	ListCell *a;
+	ListCell *n;
+
+	inner->commandType = outer->commandType = CMD_SELECT;
+	inner->canSetTag = outer->canSetTag = true;
+	inner->jointree = makeFromExpr(NIL, NULL);
+	forboth(a, row->args, n, row->colnames)
+	{
+		Node *e = copyObject(lfirst(a));
+
+		IncrementVarSublevelsUp(e, 2, 0);
+		inner->targetList = lappend(inner->targetList, makeTargetEntry((Expr *) e, list_length(inner->targetList) + 1, strVal(lfirst(n)), false));
+	}
+	inner->hasSubLinks = true;
+	rte->rtekind = RTE_SUBQUERY;
+	rte->subquery = inner;
+	rte->alias = makeAlias("r", NIL);
+	rte->eref = makeAlias("r", copyObject(row->colnames));
+	rte->inFromCl = true;
+	ref->rtindex = 1;
+	outer->rtable = list_make1(rte);
+	outer->jointree = makeFromExpr(list_make1(ref), NULL);
+	outer->targetList = list_make1(makeTargetEntry((Expr *) makeVar(1, 0, RECORDOID, -1, InvalidOid, 0), 1, "r", false));
+	link->subLinkType = EXPR_SUBLINK;
+	link->subselect = (Node *) outer;
+	link->location = -1;
+	return (Node *) link;
+}
+
+static Node *
+name_mutator(Node *node, void *context)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Query))
+		return (Node *) query_tree_mutator((Query *) node, name_mutator, context, 0);
+	node = expression_tree_mutator(node, name_mutator, context);
+	if (IsA(node, RowExpr) && ((RowExpr *) node)->row_typeid == RECORDOID && ((RowExpr *) node)->row_format == COERCE_EXPLICIT_CAST)
+		return named_row((RowExpr *) node);
+	return node;
+}
+
+Node *
+pgt_name_rows(Node *node)
+{
+	return name_mutator(node, NULL);
+}
+
 /* The deparser prefers the names a Var was written with; ours have been renumbered since. */
 static bool
 forget_syntax(Node *node, void *context)
@@ -88,6 +148,7 @@ expr_in_context(Node *expr, List *inputs, List **context)
 		*context = deparse_context(inputs);
 	expr = copyObject(expr);
 	(void) forget_syntax(expr, NULL);
+	expr = pgt_name_rows(expr);
 	return deparse_expression(expr, *context, true, false);
 }
 

@@ -11,6 +11,9 @@
 #include "lib/stringinfo.h"
 #include "optree.h"
 
+/* Whole rows without a named type (build_entry.c) in a form that deparses with the names of their columns; a copy. */
+extern Node *pgt_name_rows(Node *node);
+
 /* An expression over `inputs` (PgtOps, the aliases a1..an). */
 extern char *pgt_expr(Node *expr, List *inputs);
 

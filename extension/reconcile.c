@@ -170,6 +170,9 @@ pgt_source_event(Oid source, const char *kind, const char *detail)
 	pgt_catalog_end(scope);
 }
 
+static List *tables_with_type(Oid typid);
+static void reindex_tables(List *relids);
+
 /* ---------- shape and layout ---------- */
 
 /* The name that the first used column that is gone had, or NULL. */
@@ -366,11 +369,51 @@ follow_source_names(Oid source, List *dependents)
 	}
 }
 
+/* Does the table have a column that the ST does not know, or under another name? */
+static bool
+columns_differ(Oid source, const PgtDependent *d)
+{
+	List *live = pgt_catalog_ids("SELECT attnum::int8 FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped",
+								 OIDOID, ObjectIdGetDatum(source));
+	ListCell *a;
+	ListCell *c;
+
+	forboth(a, d->attnums, c, d->columns)
+	{
+		char *name = get_attname(source, lfirst_int(a), true);
+
+		if (name == NULL || strcmp(name, lfirst(c)) != 0)
+			return true;
+	}
+	return list_length(live) != list_length(d->attnums);
+}
+
+/*
+ * Whole rows (`to_jsonb(t)`) change with every column that is added or renamed: their readers are compiled again, and compare.  Returns
+ * those of the dependents.
+ */
+static List *
+row_readers(Oid source, List *dependents)
+{
+	List *readers = NIL;
+	ListCell *lc;
+
+	foreach (lc, dependents)
+	{
+		PgtDependent *d = lfirst(lc);
+
+		if (missing_column(source, d) == NULL && columns_differ(source, d) && pgt_wire_reads_row(d->id, source))
+			readers = lappend(readers, d);
+	}
+	return readers;
+}
+
 void
 pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity)
 {
 	List *dependents = pgt_dependents(source);
 	List *reshaped;
+	List *readers = NIL;
 	PgtSource *registered;
 
 	check_persistence(source, changed, dependents);
@@ -381,7 +424,13 @@ pgt_reconcile_source(Oid source, Oid changed, bool explicit_identity)
 	if (registered != NULL && pgt_source_layout_is_stale(registered))
 		pgt_source_regenerate(source, psprintf("columns of table %s changed", get_rel_name(source)));
 	rewire_or_suspend(reshaped, psprintf("column types of table %s changed", get_rel_name(source)));
-	follow_source_names(source, list_difference_ptr(dependents, reshaped));
+	dependents = list_difference_ptr(dependents, reshaped);
+	if (source == changed && (readers = row_readers(source, dependents)) != NIL)
+	{
+		reindex_tables(tables_with_type(get_rel_type_id(source)));
+		rewire_or_suspend(readers, psprintf("columns of table %s changed", get_rel_name(source)));
+	}
+	follow_source_names(source, list_difference_ptr(dependents, readers));
 	registered = pgt_source_get(source);
 	if (registered != NULL)
 		check_identity(registered, changed, explicit_identity);

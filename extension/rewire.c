@@ -16,9 +16,11 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/readfuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
+#include "parser/parsetree.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -223,6 +225,45 @@ current_text(const PgtStreamTable *st, PgtRewireFrom from)
 										  CATALOG_VERSION_NO),
 								 st->id);
 	return tree ? pg_get_querydef(castNode(Query, stringToNode(tree)), false) : st->query;
+}
+
+typedef struct RowContext
+{
+	Oid relid;
+	List *levels; /* of Query, innermost first */
+} RowContext;
+
+static bool
+row_walker(Node *node, RowContext *cxt)
+{
+	bool result;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) && ((Var *) node)->varattno == 0 && (int) ((Var *) node)->varlevelsup < list_length(cxt->levels))
+	{
+		Query *query = list_nth(cxt->levels, ((Var *) node)->varlevelsup);
+		RangeTblEntry *rte = rt_fetch(((Var *) node)->varno, query->rtable);
+
+		return rte->rtekind == RTE_RELATION && rte->relid == cxt->relid;
+	}
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, row_walker, cxt);
+	cxt->levels = lcons(node, cxt->levels);
+	result = query_tree_walker((Query *) node, row_walker, cxt, 0);
+	cxt->levels = list_delete_first(cxt->levels);
+	return result;
+}
+
+bool
+pgt_wire_reads_row(int64 pgt_id, Oid source)
+{
+	RowContext cxt = {source, NIL};
+	char *tree = pgt_catalog_value(psprintf("SELECT tree FROM pgtrickle.pgt_query_trees WHERE pgt_id = $1 AND catalog_version = %d",
+											CATALOG_VERSION_NO),
+								   pgt_id);
+
+	return tree != NULL && row_walker(stringToNode(tree), &cxt);
 }
 
 static bool

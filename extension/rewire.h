@@ -52,6 +52,9 @@ extern char *pgt_wire_indexes(const PgtView *view);
 /* The STs that read `relid`, directly or through other STs, `relid` itself excluded: int64 *, no order. */
 extern List *pgt_wire_downstream(Oid relid);
 
+/* Does the ST's query read whole rows of this table? */
+extern bool pgt_wire_reads_row(int64 pgt_id, Oid source);
+
 typedef enum PgtRewireFrom
 {
 	PGT_REWIRE_TREE,  /* objects are the same but may have new names or columns: after DDL */

@@ -28,6 +28,7 @@
 
 #include "analyze.h"
 #include "build.h"
+#include "catalog.h"
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
@@ -116,8 +117,9 @@ static const EntryRule entry_rules[] = {
 typedef struct RuleContext
 {
 	PgtFindings *findings;
-	Query *query; /* the level being walked */
-	bool sublink; /* the next level is a subquery in an expression */
+	Query *query;           /* the level being walked */
+	struct RuleContext *up; /* the level around it */
+	bool sublink;           /* the next level is a subquery in an expression */
 } RuleContext;
 
 static void
@@ -278,16 +280,60 @@ is_virtual_column(Oid relid, AttrNumber attnum)
 	return result;
 }
 
+/* Columns of a stream table that its readers do not get to see. */
+static bool
+has_hidden_columns(Oid relid)
+{
+	Relation rel;
+	bool result = false;
+
+	if (pgt_st_by_relid(relid) == NULL)
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel) && !result; i++)
+		result = !TupleDescAttr(RelationGetDescr(rel), i)->attisdropped &&
+				 strncmp(NameStr(TupleDescAttr(RelationGetDescr(rel), i)->attname), "__pgt_", 6) == 0;
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static bool
+has_virtual_column(Oid relid)
+{
+	Relation rel = table_open(relid, AccessShareLock);
+	bool result = false;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel) && !result; i++)
+		result = is_virtual_column(relid, i + 1);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static void
+check_whole_row(RuleContext *cxt, RangeTblEntry *rte, Var *v)
+{
+	if (rte->rtekind == RTE_JOIN)
+		not_incremental(cxt, "a whole-row reference to a join", "Name the columns.");
+	else if (get_typtype(v->vartype) == TYPTYPE_DOMAIN)
+		not_incremental(cxt, "a whole-row reference to a function that returns a domain", "Name the columns.");
+	else if (rte->rtekind == RTE_RELATION && has_hidden_columns(rte->relid))
+		not_incremental(cxt, "a whole-row reference to a stream table with hidden columns", "Name the columns.");
+	else if (rte->rtekind == RTE_RELATION && has_virtual_column(rte->relid))
+		not_incremental(cxt, "a virtual generated column", "Make the generated column STORED, or repeat its expression.");
+}
+
 static void
 check_var(RuleContext *cxt, Var *v)
 {
 	RangeTblEntry *rte;
 
-	if (v->varlevelsup > 0)
+	for (Index up = v->varlevelsup; up > 0 && cxt != NULL; up--)
+		cxt = cxt->up;
+	if (cxt == NULL)
 		return;
 	rte = rt_fetch(v->varno, cxt->query->rtable);
 	if (v->varattno == 0)
-		not_incremental(cxt, "a whole-row reference", "Name the columns.");
+		check_whole_row(cxt, rte, v);
 	else if (v->varattno < 0)
 		not_incremental(cxt, "a system column", "System columns such as ctid or tableoid are no data; use a column of the table.");
 	else if (rte->rtekind == RTE_RELATION && is_virtual_column(rte->relid, v->varattno))
@@ -317,7 +363,7 @@ rule_walker(Node *node, RuleContext *cxt)
 		return false;
 	if (IsA(node, Query))
 	{
-		RuleContext level = {cxt->findings, (Query *) node};
+		RuleContext level = {cxt->findings, (Query *) node, cxt->query == (Query *) node ? cxt->up : cxt};
 
 		if (cxt->query != (Query *) node && pgt_is_recursive((Query *) node))
 			not_incremental(cxt, "WITH RECURSIVE below other operations",
@@ -335,7 +381,7 @@ rule_walker(Node *node, RuleContext *cxt)
 		refuse_volatile(cxt, "nextval");
 	else if (IsA(node, SubLink))
 	{
-		RuleContext sub = {cxt->findings, cxt->query, true};
+		RuleContext sub = {cxt->findings, cxt->query, cxt->up, true};
 
 		rule_walker(((SubLink *) node)->subselect, &sub);
 		return rule_walker(((SubLink *) node)->testexpr, cxt);

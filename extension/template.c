@@ -509,5 +509,5 @@ pgt_template_sql(const PgtOp *op, char **froms, bool weighted)
 												pstrdup("w"), false));
 	name_walker((Node *) q, &cxt);
 	(void) join_walker((Node *) q, NULL);
-	return fill_in(pg_get_querydef(q, false), op, froms);
+	return fill_in(pg_get_querydef((Query *) pgt_name_rows((Node *) q), false), op, froms);
 }

@@ -42,7 +42,7 @@ QUERIES = [
     "SELECT x.id, y.v, y.t FROM {x} x JOIN {y} y ON x.k = y.k",
     "SELECT x.id, x.v, y.id AS yid FROM {x} x LEFT JOIN {y} y ON x.k = y.k AND y.v > 3",
     "SELECT DISTINCT k, e FROM {x}",
-    "SELECT * FROM {x}",
+    "SELECT * FROM {x}", "SELECT to_jsonb(x) AS j FROM {x} x", "SELECT x.id, to_jsonb(y) AS j, count(y) AS n FROM {x} x LEFT JOIN {y} y ON x.k = y.k GROUP BY x.id, y",
     "SELECT count(*) AS n FROM {x}",
     "SELECT id, v FROM {x} UNION ALL SELECT k, v FROM {y}",
     "SELECT id, e FROM {x} WHERE e = '{l}'", "SELECT e, min(e) AS lo, max(v) AS v FROM {x} GROUP BY e",

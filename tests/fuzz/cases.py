@@ -516,3 +516,47 @@ CASES.update({
         'transactions': [["UPDATE f.t3 SET v = v - 1"], ["DELETE FROM f.t1 WHERE id = 2"], ["INSERT INTO f.t1 (id, k, v) VALUES (4, 2, 9)", "INSERT INTO f.t3 (k, v) VALUES (2, 8)"]],
     },
 })
+
+ROWS = ["INSERT INTO f.t1 (id, k, v, n, s, x, b, p, d) VALUES (1, 1, 1, 1.0, 'a', 0.1, true, 1, '2024-01-01'), (2, 1, NULL, 1.00, 'b', '-0', false, 2, NULL), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+        "INSERT INTO f.t3 (id, k, v, s) VALUES (1, 1, 7, 'x'), (2, 5, 8, 'y')"]
+MOVES = [["INSERT INTO f.t3 (id, k) VALUES (3, 1), (4, NULL)"], ["UPDATE f.t1 SET n = 1 WHERE id = 1", "DELETE FROM f.t3 WHERE k = 5"], ["INSERT INTO f.t3 DEFAULT VALUES", "DELETE FROM f.t1 WHERE id = 2"],
+         ["UPDATE f.t3 SET k = 1", "INSERT INTO f.t1 (k, n) VALUES (1, 1.000), (1, 1)"], ["DELETE FROM f.t3"], ["INSERT INTO f.t3 (k) VALUES (1)", "DELETE FROM f.t1"]]
+
+
+def whole_rows():
+    queries = {
+        'as jsonb': 'SELECT id, to_jsonb(ta) AS j FROM f.t1 ta',
+        'as text of a json': 'SELECT id, row_to_json(ta)::text AS j, ta::text AS t FROM f.t1 ta',
+        'as json': 'SELECT id, row_to_json(ta) AS j FROM f.t1 ta',
+        'as a column': 'SELECT ta, ta.k FROM f.t1 ta',
+        'padded by an outer join': 'SELECT ta.id, to_jsonb(tb) AS j, tb IS NULL AS n, tb IS NOT NULL AS m, tb IS DISTINCT FROM NULL AS d FROM f.t1 ta LEFT JOIN f.t3 tb ON ta.k = tb.k',
+        'padded on both sides': 'SELECT to_jsonb(ta) AS l, to_jsonb(tb) AS r, (ta.*)::text AS t FROM f.t1 ta FULL JOIN f.t3 tb ON ta.k = tb.k',
+        'padded twice': 'SELECT ta.id, tb AS l, c AS r FROM f.t1 ta LEFT JOIN (f.t3 tb LEFT JOIN f.t1 c ON tb.v = c.v) ON ta.k = tb.k',
+        'counted': 'SELECT ta.k, count(tb) AS n, count(tb.*) AS m, count(DISTINCT tb) AS d FROM f.t1 ta LEFT JOIN f.t3 tb ON ta.k = tb.k GROUP BY ta.k',
+        'gathered': 'SELECT ta.k, jsonb_agg(tb) AS j, array_agg(tb) AS r, json_agg(tb)::text AS t FROM f.t1 ta LEFT JOIN f.t3 tb ON ta.k = tb.k GROUP BY ta.k',
+        'gathered for each row': "SELECT ta.id, (SELECT coalesce(jsonb_agg(tb ORDER BY tb.v), '[]') FROM f.t3 tb WHERE tb.k = ta.k) AS j FROM f.t1 ta",
+        'of the row around a subquery': 'SELECT ta.id, (SELECT max(tb.s || to_jsonb(ta)::text) FROM f.t3 tb WHERE tb.k = ta.k) AS j FROM f.t1 ta',
+        'of a subquery': 'SELECT to_jsonb(q) AS j, q IS NULL AS n FROM (SELECT k AS "the Key", v + 1 AS w FROM f.t1) q',
+        'of a padded subquery': "SELECT ta.id, to_jsonb(q) AS j FROM f.t1 ta LEFT JOIN (SELECT k, v, 'c' AS c FROM f.t3) q ON q.k = ta.k",
+        'of a group': 'SELECT q.k, row_to_json(q)::text AS j FROM (SELECT k, count(*) AS n, sum(v) AS s FROM f.t1 GROUP BY k) q',
+        'of a lateral subquery': 'SELECT ta.id, to_jsonb(q) AS j FROM f.t1 ta, LATERAL (SELECT tb.v, tb.s FROM f.t3 tb WHERE tb.k = ta.k ORDER BY tb.id LIMIT 1) q',
+        'of a padded lateral subquery': 'SELECT ta.id, to_jsonb(q) AS j, q IS DISTINCT FROM NULL AS d FROM f.t1 ta LEFT JOIN LATERAL (SELECT tb.v, tb.s FROM f.t3 tb WHERE tb.k = ta.k ORDER BY tb.id LIMIT 1) q ON true',
+        'of functions': "SELECT ta.id, to_jsonb(q) AS j FROM f.t1 ta, jsonb_to_recordset(jsonb_build_array(to_jsonb(ta))) AS q(id int, s text)",
+        'of a CTE, read twice': 'WITH c AS (SELECT k, v FROM f.t1) SELECT to_jsonb(x) AS l, to_jsonb(y) AS r FROM c x LEFT JOIN c y ON x.k = y.v',
+        'of a view': 'SELECT to_jsonb(w) AS j FROM f.g w',
+        'compared': 'SELECT ta.id FROM f.t1 ta JOIN f.t1 tb ON ta.* = tb.* WHERE ta.* IS DISTINCT FROM NULL',
+        'of equal shape, compared': 'SELECT q.k FROM (SELECT k, v FROM f.t1) q JOIN (SELECT k, v FROM f.t3) r ON q.* <= r.*',
+        'without an order, gathered': 'SELECT q.k, json_agg(q) AS j, jsonb_agg(q) AS b FROM (SELECT tb.k, tb.v, row_to_json(tb) AS j FROM f.t3 tb) q GROUP BY q.k',
+        'in several forms, gathered': "SELECT ta.k, json_agg(ta)::text AS j, array_agg(ta)::text AS a, string_agg(ta::text, ' ') AS s, array_agg(ta.n)::text AS n FROM f.t1 ta GROUP BY ta.k",
+        'distinct': 'SELECT DISTINCT tb FROM f.t3 tb',
+        'as a group key': 'SELECT tb, count(*) AS n FROM f.t3 tb GROUP BY tb',
+        'first of all': 'SELECT tb FROM f.t3 tb ORDER BY tb DESC LIMIT 2',
+        'in a union': 'SELECT to_jsonb(ta) AS j FROM f.t1 ta UNION SELECT to_jsonb(tb) FROM f.t3 tb',
+        'in a window': 'SELECT tb.id, lag(to_jsonb(tb)) OVER (ORDER BY tb.id, tb.k, tb.v, tb.s) AS j FROM f.t3 tb',
+        'in EXISTS': 'SELECT ta.id FROM f.t1 ta WHERE EXISTS (SELECT tb FROM f.t3 tb WHERE tb.k = ta.k AND to_jsonb(tb) ? (ta.s || \'\') IS NOT TRUE)',
+    }
+    for what, query in queries.items():
+        yield f'a whole row {what}', {'setup': ROWS, 'query': query, 'transactions': MOVES}
+
+
+CASES.update(whole_rows())

@@ -4,6 +4,7 @@ import grammar_parts
 
 TABLES = ['t0', 't1', 't2', 't3', 't4']
 COLUMNS = [('id', 'int'), ('k', 'int'), ('v', 'int'), ('n', 'num'), ('s', 'text'), ('x', 'flt'), ('b', 'bool'), ('p', 'num2'), ('d', 'date')]
+ROWS_AS = {'int': ['({0} IS NULL)::int', '({0} IS DISTINCT FROM NULL)::int', "(to_jsonb({0})->>'k')::int"], 'text': ['to_jsonb({0})::text', '{0}::text', 'row_to_json({0})::text']}
 SQL_TYPE = {'int': 'int', 'num': 'numeric', 'num2': 'numeric(8,2)', 'text': 'text', 'flt': 'float8', 'bool': 'bool', 'date': 'date'}
 
 
@@ -47,6 +48,8 @@ class Grammar:
         self.nulls = rnd.choice([0.0, 0.15, 0.4])
         self.alias = 0
         self.subs = 0.0   # how likely a condition or a value is a subquery
+        self.rows = 0.0   # how likely a value is made of a whole row
+        self.whole = set()  # aliases whose rows have one text
         self.nesting = 0
         self.around = []  # columns of the queries around the subquery being made
 
@@ -135,6 +138,10 @@ class Grammar:
         col = self.pick(cols, *fam)
         if ty in ('int', 'num', 'text') and self.subs and self.nesting < 2 and r.random() < self.subs * 0.3:
             return self.scalar_subquery(cols, ty)
+        if ty in ('int', 'text') and self.rows and r.random() < self.rows:
+            row = self.row_of(cols)
+            if row:
+                return r.choice(ROWS_AS[ty]).format(row)
         if depth <= 0 or r.random() < 0.5:
             return col or self.value('num' if ty == 'num2' else ty, False) + self.cast(ty)
         a = self.scalar(cols, ty, depth - 1)
@@ -152,6 +159,10 @@ class Grammar:
         if ty == 'bool':
             return self.condition(cols, depth - 1)
         return a
+
+    def row_of(self, cols):
+        rows = sorted({n.split('.')[0] for n, _ in cols} & self.whole)
+        return self.rnd.choice(rows) if rows else None
 
     def cast(self, ty):
         return '::' + {'int': 'int', 'num': 'numeric', 'num2': 'numeric', 'text': 'text', 'flt': 'float8', 'bool': 'bool', 'date': 'date'}[ty]
@@ -325,6 +336,7 @@ class Grammar:
         if r.random() < 0.03:
             return f"(VALUES (1, 'a'), (2, 'b'), (2, NULL)) {a}(vi, vt)", [(f'{a}.vi', 'int'), (f'{a}.vt', 'text')]
         t = r.choice(TABLES)
+        self.whole.add(a)
         return f'f.{t} {a}', [(f'{a}.{c}', ty) for c, ty in COLUMNS]
 
     def from_item(self, depth, joins):
@@ -349,6 +361,8 @@ class Grammar:
         if depth > 0 and r.random() < 0.4:
             sql, cols = self.select(depth - 1)
             a = self.fresh()
+            if not {'num', 'num2', 'flt'} & {ty for _, ty in cols}:
+                self.whole.add(a)
             return f'({sql}) {a}', [(f'{a}.{n}', ty) for n, ty in cols]
         return self.table()
 
@@ -362,11 +376,14 @@ class Grammar:
             ("string_agg({text}, ',' ORDER BY {int})", 'text'), ('array_agg({int})::text', 'text'), ('sum({flt})', 'flt'),
             ('avg({flt})', 'flt'), ('stddev({num2})', 'num'), ('variance({int})', 'num'),
             ('percentile_cont(0.5) WITHIN GROUP (ORDER BY {flt})', 'flt'), ('mode() WITHIN GROUP (ORDER BY {int})', 'int'),
-            ('jsonb_agg({text})::text', 'text'), ('bit_and({int})', 'int'), ("array_agg(DISTINCT {text})::text", 'text')]
+            ('count({row})', 'int'), ('json_agg({row})::text', 'text'), ('array_agg({row})::text', 'text'), ('jsonb_agg({text})::text', 'text'), ('bit_and({int})', 'int'), ("array_agg(DISTINCT {text})::text", 'text')]
 
     def aggregate(self, cols, hard):
         r = self.rnd
         text, ty = r.choice(self.AGGS if not hard or r.random() < 0.5 else self.HARD)
+        if '{row}' in text:
+            row = self.row_of(cols) if self.rows else None
+            text, ty = (text.replace('{row}', row), ty) if row else ('count(*)', 'int')
         for t in ('int', 'num2', 'num', 'text', 'flt', 'bool', 'date'):
             while '{' + t + '}' in text:
                 text = text.replace('{' + t + '}', self.scalar(cols, t, 1), 1)
@@ -444,6 +461,7 @@ class Grammar:
     def query(self):
         r = self.rnd
         self.subs = r.choice([0.0, 0.1, 0.25, 0.4])
+        self.rows = r.choice([0.0, 0.0, 0.1, 0.2])
         sql, cols = self.select(r.choice([0, 1, 1, 2]))
         if r.random() < 0.1:
             sql2, cols = self.cte()
