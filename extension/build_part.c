@@ -23,9 +23,24 @@
 #include "compat.h"
 #include "part.h"
 
+/* A set that is only sorted by makes rows all the same. */
+static bool
+has_hidden_set(Query *query)
+{
+	ListCell *lc;
+
+	if (query->hasTargetSRFs)
+		foreach (lc, query->targetList)
+			if (((TargetEntry *) lfirst(lc))->resjunk && expression_returns_set((Node *) ((TargetEntry *) lfirst(lc))->expr))
+				return true;
+	return false;
+}
+
 static bool
 keeps_hidden_targets(Query *query)
 {
+	if (has_hidden_set(query))
+		return true;
 	return query->setOperations == NULL && (query->distinctClause == NIL || query->hasDistinctOn) &&
 		   (query->hasWindowFuncs || query->hasDistinctOn || query->limitCount != NULL || query->limitOffset != NULL);
 }
@@ -179,7 +194,8 @@ pgt_has_open_placeholder(Node *node)
 bool
 pgt_is_divided(Node *node)
 {
-	return IsA(node, List) || has_window(node, NULL) || is_open(node, NULL);
+	/* sets of the select list are computed above windows */
+	return IsA(node, List) || has_window(node, NULL) || is_open(node, NULL) || expression_returns_set(node);
 }
 
 static Node *
@@ -231,7 +247,7 @@ pgt_split_windows(Query *query, List *exprs, List **columns)
 	split->query = query;
 	foreach (lc, exprs)
 	{
-		bool whole = !has_window(lfirst(lc), NULL);
+		bool whole = !has_window(lfirst(lc), NULL) && !expression_returns_set(lfirst(lc));
 
 		split->at = lappend_int(split->at, whole ? column_for(split, lfirst(lc)) : 0);
 		split->targets = lappend(split->targets, whole ? column_var(split, lfirst(lc)) : split_mutator(lfirst(lc), split));
@@ -383,7 +399,7 @@ pgt_build_windows(PgtOp *op, PgtWindowSplit *split)
 		if (tiebreak == 0)
 			tiebreak = op->ncols;
 	}
-	return pgt_make_select(list_make1(op), NIL, (List *) place_mutator((Node *) split->targets, &place));
+	return pgt_make_projection(list_make1(op), NIL, (List *) place_mutator((Node *) split->targets, &place));
 }
 
 /* --- above the select list --- */

@@ -51,10 +51,31 @@ typedef struct EntryRule
 
 /* --- one query level --- */
 
+/* Sets above aggregates and windows, and below DISTINCT, are built as they are computed; with these they take part in the grouping. */
 static bool
 has_srf(Query *q)
 {
-	return q->hasTargetSRFs && (q->hasAggs || q->groupClause != NIL || q->distinctClause != NIL || q->hasWindowFuncs);
+	return q->hasTargetSRFs && q->groupingSets != NIL;
+}
+
+/* A set that is a key of a window comes before it, other sets after it. */
+static bool
+has_window_over_srf(Query *q)
+{
+	ListCell *lc;
+	ListCell *c;
+
+	if (!q->hasTargetSRFs)
+		return false;
+	foreach (lc, q->windowClause)
+	{
+		WindowClause *wc = lfirst(lc);
+
+		foreach (c, list_concat_copy(wc->partitionClause, wc->orderClause))
+			if (expression_returns_set(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(c), q->targetList))))
+				return true;
+	}
+	return false;
 }
 
 static bool
@@ -81,7 +102,8 @@ has_constant_set_key(Query *q)
 }
 
 static const QueryRule query_rules[] = {
-	{has_srf, "a set-returning function in the select list beside aggregation or DISTINCT", "Put the set into FROM."},
+	{has_srf, "a set-returning function in the select list beside GROUPING SETS", "Put the set into FROM."},
+	{has_window_over_srf, "a set-returning function in PARTITION BY or ORDER BY of a window", "Put the set into FROM."},
 	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
 };

@@ -560,3 +560,30 @@ def whole_rows():
 
 
 CASES.update(whole_rows())
+
+
+def sets():
+    setup = ["INSERT INTO f.t1 (id, k, v, s) VALUES (1, 2, 1, 'a b'), (2, 0, 2, 'b'), (3, NULL, NULL, ''), (4, 2, 1, NULL), (5, 3, 1, 'a b c')"]
+    moves = [["INSERT INTO f.t1 (id, k, v, s) VALUES (6, 1, 2, 'c a'), (7, 3, 1, 'a b')"], ["UPDATE f.t1 SET k = 1, s = s || ' z' WHERE id IN (1, 2)"], ["DELETE FROM f.t1 WHERE v = 1"],
+             ["INSERT INTO f.t1 (id, k, v, s) VALUES (8, 4, 4, 'q')", "UPDATE f.t1 SET k = 0"], ["DELETE FROM f.t1"], ["INSERT INTO f.t1 (id, k, s) VALUES (1, 1, 'a')"]]
+    queries = {
+        'below DISTINCT': "SELECT DISTINCT unnest(string_to_array(s, ' ')) AS w FROM f.t1",
+        'as a group key': "SELECT unnest(string_to_array(s, ' ')) AS w, count(*) AS n, sum(v) AS v FROM f.t1 GROUP BY w",
+        'as a group key that is not shown': "SELECT count(*) AS n FROM f.t1 GROUP BY unnest(string_to_array(s, ' ')), v",
+        'as a key of HAVING': "SELECT unnest(string_to_array(s, ' ')) || '!' AS w, max(v) AS m FROM f.t1 GROUP BY unnest(string_to_array(s, ' ')) || '!' HAVING count(*) > 1",
+        'above groups': "SELECT v, unnest(array_agg(k ORDER BY k)) AS k, generate_series(1, count(*)) AS g FROM f.t1 GROUP BY v HAVING count(*) > 1",
+        'above one group': "SELECT unnest(array_agg(k ORDER BY k)) AS k, sum(v) AS v FROM f.t1",
+        'above groups by sets': "SELECT unnest(string_to_array(s, ' ')) AS w, unnest(ARRAY[count(*), 7]) AS c FROM f.t1 GROUP BY 1",
+        'beside windows': "SELECT id, generate_series(1, k) AS g, row_number() OVER (PARTITION BY v ORDER BY id) AS r FROM f.t1",
+        'of windows': "SELECT id, generate_series(1, count(*) OVER (PARTITION BY v)) AS g, unnest(ARRAY[s, 'x']) AS u FROM f.t1",
+        'of windows below DISTINCT': "SELECT DISTINCT generate_series(1, count(*) OVER (PARTITION BY v)) AS g FROM f.t1",
+        'that is only sorted by': "SELECT id FROM f.t1 ORDER BY generate_series(1, k)",
+        'that is only sorted by, with a limit': "SELECT id, k FROM f.t1 ORDER BY generate_series(1, k) DESC, id LIMIT 3",
+        'below DISTINCT ON': "SELECT DISTINCT ON (w) unnest(string_to_array(s, ' ')) AS w, id FROM f.t1 ORDER BY w, id DESC",
+        'in a subquery with DISTINCT': "SELECT q.w, t.id FROM (SELECT DISTINCT unnest(string_to_array(s, ' ')) AS w FROM f.t1) q JOIN f.t1 t ON t.s = q.w",
+    }
+    for what, query in queries.items():
+        yield f'a set {what}', {'setup': setup, 'query': query, 'transactions': moves}
+
+
+CASES.update(sets())

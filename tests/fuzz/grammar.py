@@ -49,6 +49,7 @@ class Grammar:
         self.alias = 0
         self.subs = 0.0   # how likely a condition or a value is a subquery
         self.rows = 0.0   # how likely a value is made of a whole row
+        self.sets = 0.0   # how likely a select list has a set-returning function
         self.whole = set()  # aliases whose rows have one text
         self.nesting = 0
         self.around = []  # columns of the queries around the subquery being made
@@ -163,6 +164,10 @@ class Grammar:
     def row_of(self, cols):
         rows = sorted({n.split('.')[0] for n, _ in cols} & self.whole)
         return self.rnd.choice(rows) if rows else None
+
+    def set_of(self, cols):
+        i, s = self.scalar(cols, 'int', 0), self.scalar(cols, 'text', 0)
+        return self.rnd.choice([(f'generate_series(1, {i} % 3)', 'int'), (f'unnest(ARRAY[{i}, 1])', 'int'), (f"regexp_split_to_table({s}, 'b')", 'text')])
 
     def cast(self, ty):
         return '::' + {'int': 'int', 'num': 'numeric', 'num2': 'numeric', 'text': 'text', 'flt': 'float8', 'bool': 'bool', 'date': 'date'}[ty]
@@ -426,12 +431,18 @@ class Grammar:
         if kind < 0.45:
             exprs = self.plain(cols)
             distinct = 'DISTINCT ' if r.random() < 0.2 else ''
+            if self.sets and r.random() < self.sets:
+                exprs.append(self.set_of(cols))
             out, names = self.output(exprs)
             return f'SELECT {distinct}{out} FROM {text}{where}', names
         keys = [] if kind > 0.92 else self.plain(cols)[:r.randint(1, 3)]
+        if keys and self.sets and r.random() < self.sets:
+            keys.append(self.set_of(cols))
         hard = r.random() < 0.35
         aggs = [self.aggregate(cols, hard) for _ in range(r.randint(0 if keys else 1, 3))]
         shown = [k for k in keys if r.random() < 0.85] + aggs
+        if aggs and self.sets and r.random() < self.sets:
+            shown.append(('unnest(ARRAY[count(*)::int, 1])', 'int'))
         if not shown:
             shown = keys
         r.shuffle(shown)
@@ -462,6 +473,7 @@ class Grammar:
         r = self.rnd
         self.subs = r.choice([0.0, 0.1, 0.25, 0.4])
         self.rows = r.choice([0.0, 0.0, 0.1, 0.2])
+        self.sets = r.choice([0.0, 0.0, 0.0, 0.3])
         sql, cols = self.select(r.choice([0, 1, 1, 2]))
         if r.random() < 0.1:
             sql2, cols = self.cte()

@@ -75,6 +75,8 @@ def windows(g, depth):
     r = g.rnd
     text, cols = source(g, depth)
     exprs = g.plain(cols) + [window(g, cols) for _ in range(r.randint(1, 3))]
+    if g.sets and r.random() < g.sets:
+        exprs.append(g.set_of(cols))
     out, names = g.output(exprs)
     distinct = 'DISTINCT ' if r.random() < 0.1 else ''
     return f'SELECT {distinct}{out} FROM {text}', names
