@@ -83,7 +83,7 @@ pgt_add_lateral_entry(PgtBlock *block, int rtindex, int varno, List *exprs)
 		return;
 	}
 	if (rte->rtekind != RTE_SUBQUERY && rte->rtekind != RTE_VALUES)
-		pgt_not_built("a whole-row reference to a function behind LEFT JOIN", "Name the columns.");
+		pgt_not_built("a whole-row reference to a function that an outer join may leave out", "Name the columns.");
 	present->arg = (Expr *) makeVar(varno, 0, RECORDOID, -1, InvalidOid, 0);
 	present->nulltesttype = IS_NOT_NULL;
 	present->argisrow = false;

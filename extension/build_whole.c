@@ -94,7 +94,7 @@ keep_entry(Whole *w, int rtindex)
 	List *columns;
 
 	pgt_expand_rte(rte, list_length(w->rtable) + 1, &columns);
-	pgt_add_map(&w->block, rtindex, columns);
+	pgt_add_lateral_entry(&w->block, rtindex, list_length(w->rtable) + 1, columns);
 	return append_entry(w, rte);
 }
 

@@ -541,6 +541,8 @@ def whole_rows():
         'of a group': 'SELECT q.k, row_to_json(q)::text AS j FROM (SELECT k, count(*) AS n, sum(v) AS s FROM f.t1 GROUP BY k) q',
         'of a lateral subquery': 'SELECT ta.id, to_jsonb(q) AS j FROM f.t1 ta, LATERAL (SELECT tb.v, tb.s FROM f.t3 tb WHERE tb.k = ta.k ORDER BY tb.id LIMIT 1) q',
         'of a padded lateral subquery': 'SELECT ta.id, to_jsonb(q) AS j, q IS DISTINCT FROM NULL AS d FROM f.t1 ta LEFT JOIN LATERAL (SELECT tb.v, tb.s FROM f.t3 tb WHERE tb.k = ta.k ORDER BY tb.id LIMIT 1) q ON true',
+        'in a subquery whose FROM refers to the outside': 'SELECT ta.id, (SELECT jsonb_agg(q ORDER BY q) FROM f.t1 tb LEFT JOIN LATERAL (SELECT c.v, c.s FROM f.t3 c WHERE c.k = ta.k AND c.id <> tb.id) q ON q.v > ta.v) AS j, '
+                                                           '(SELECT jsonb_agg(c ORDER BY c) FROM f.t1 tb LEFT JOIN f.t3 c ON c.k = ta.k AND c.id = tb.id) AS k FROM f.t1 ta',
         'of functions': "SELECT ta.id, to_jsonb(q) AS j FROM f.t1 ta, jsonb_to_recordset(jsonb_build_array(to_jsonb(ta))) AS q(id int, s text)",
         'of a CTE, read twice': 'WITH c AS (SELECT k, v FROM f.t1) SELECT to_jsonb(x) AS l, to_jsonb(y) AS r FROM c x LEFT JOIN c y ON x.k = y.v',
         'of a view': 'SELECT to_jsonb(w) AS j FROM f.g w',
