@@ -8,6 +8,15 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
+#include "catalog/pg_am.h"
+#include "replication/message.h"
+#include "replication/walsender.h"
+#include "storage/lock.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
 #if PG_VERSION_NUM < 150000
 #error "pg_trickle needs PostgreSQL 15 or later"
 #endif
@@ -18,14 +27,6 @@
 #else
 #define pgt_class_ownercheck(relid, roleid) pg_class_ownercheck((relid), (roleid))
 #endif
-#include "access/xlogdefs.h"
-#include "replication/message.h"
-#include "replication/walsender.h"
-#include "storage/lock.h"
-#include "catalog/pg_am.h"
-#include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/relcache.h"
 
 /* 17 adds a flush argument to LogLogicalMessage; a non-transactional message assigns no transaction id in any version. */
 static inline XLogRecPtr

@@ -61,14 +61,20 @@ group_statement(const char *sql, int nargs, Oid *types, Datum *values, int64 non
 	return result;
 }
 
-static void
-refuse_taken(const char *kind, const char *name)
+/* insert: a statement with the group's name as $1 that returns group_id, or nothing when the name is taken. */
+static Datum
+create_group(const char *kind, const char *insert, Oid *types, Datum *values)
 {
-	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("%s group \"%s\" already exists", kind, name)));
+	int64 id = group_statement(insert, 3, types, values, -1);
+
+	if (id < 0)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("%s group \"%s\" already exists", kind, TextDatumGetCString(values[0]))));
+	pgt_catalog_notify();
+	return Int32GetDatum((int32) id);
 }
 
 /* Who may drop a group: the owner of everything in it.  `members`: the OIDs of its relations that still exist. */
-static void
+static Datum
 drop_group(FunctionCallInfo fcinfo, const char *kind, const char *members, const char *drop)
 {
 	char *name = text_argument(fcinfo, 0, "the name of the group");
@@ -96,6 +102,7 @@ drop_group(FunctionCallInfo fcinfo, const char *kind, const char *members, const
 	if (group_statement(drop, 1, &type, &value, -1) < 0)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("%s group \"%s\" does not exist", kind, name)));
 	pgt_catalog_notify();
+	PG_RETURN_VOID();
 }
 
 /* ---------- watermark groups ---------- */
@@ -109,7 +116,6 @@ pgt_create_watermark_group(PG_FUNCTION_ARGS)
 	Oid types[3] = {TEXTOID, OIDARRAYOID, FLOAT8OID};
 	Datum values[3];
 	Datum *relids;
-	int64 id;
 	int n = 0;
 	ListCell *lc;
 
@@ -127,23 +133,19 @@ pgt_create_watermark_group(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(name);
 	values[1] = PointerGetDatum(construct_array(relids, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
 	values[2] = Float8GetDatum(tolerance);
-	id = group_statement("INSERT INTO pgtrickle.pgt_watermark_groups (group_name, source_relids, tolerance_secs)"
-						 " VALUES ($1, $2::pg_catalog.regclass[], $3) ON CONFLICT (group_name) DO NOTHING RETURNING group_id::bigint",
-						 3, types, values, -1);
-	if (id < 0)
-		refuse_taken("watermark", name);
-	pgt_catalog_notify();
-	PG_RETURN_INT32((int32) id);
+	return create_group("watermark",
+						"INSERT INTO pgtrickle.pgt_watermark_groups (group_name, source_relids, tolerance_secs)"
+						" VALUES ($1, $2::pg_catalog.regclass[], $3) ON CONFLICT (group_name) DO NOTHING RETURNING group_id::bigint",
+						types, values);
 }
 
 Datum
 pgt_drop_watermark_group(PG_FUNCTION_ARGS)
 {
-	drop_group(fcinfo, "watermark",
-			   "SELECT c.oid FROM pgtrickle.pgt_watermark_groups g JOIN pg_catalog.pg_class c ON c.oid = ANY (g.source_relids)"
-			   " WHERE g.group_name = $1",
-			   "DELETE FROM pgtrickle.pgt_watermark_groups WHERE group_name = $1 RETURNING group_id::bigint");
-	PG_RETURN_VOID();
+	return drop_group(fcinfo, "watermark",
+					  "SELECT c.oid FROM pgtrickle.pgt_watermark_groups g JOIN pg_catalog.pg_class c ON c.oid = ANY (g.source_relids)"
+					  " WHERE g.group_name = $1",
+					  "DELETE FROM pgtrickle.pgt_watermark_groups WHERE group_name = $1 RETURNING group_id::bigint");
 }
 
 /* ---------- refresh groups ---------- */
@@ -195,7 +197,6 @@ pgt_create_refresh_group(PG_FUNCTION_ARGS)
 	char *isolation = text_argument(fcinfo, 2, "isolation");
 	Oid types[3] = {TEXTOID, INT8ARRAYOID, TEXTOID};
 	Datum values[3];
-	int64 id;
 
 	if (strcmp(isolation, "read_committed") != 0 && strcmp(isolation, "repeatable_read") != 0)
 		ereport(ERROR,
@@ -206,21 +207,17 @@ pgt_create_refresh_group(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(name);
 	values[1] = PointerGetDatum(free_members(names));
 	values[2] = CStringGetTextDatum(isolation);
-	id = group_statement("INSERT INTO pgtrickle.pgt_refresh_groups (group_name, member_ids, isolation) VALUES ($1, $2, $3)"
-						 " ON CONFLICT (group_name) DO NOTHING RETURNING group_id::bigint",
-						 3, types, values, -1);
-	if (id < 0)
-		refuse_taken("refresh", name);
-	pgt_catalog_notify();
-	PG_RETURN_INT32((int32) id);
+	return create_group("refresh",
+						"INSERT INTO pgtrickle.pgt_refresh_groups (group_name, member_ids, isolation) VALUES ($1, $2, $3)"
+						" ON CONFLICT (group_name) DO NOTHING RETURNING group_id::bigint",
+						types, values);
 }
 
 Datum
 pgt_drop_refresh_group(PG_FUNCTION_ARGS)
 {
-	drop_group(fcinfo, "refresh",
-			   "SELECT c.oid FROM pgtrickle.pgt_refresh_groups g JOIN pgtrickle.pgt_definitions d ON d.pgt_id = ANY (g.member_ids)"
-			   " JOIN pg_catalog.pg_class c ON c.oid = d.pgt_relid WHERE g.group_name = $1",
-			   "DELETE FROM pgtrickle.pgt_refresh_groups WHERE group_name = $1 RETURNING group_id::bigint");
-	PG_RETURN_VOID();
+	return drop_group(fcinfo, "refresh",
+					  "SELECT c.oid FROM pgtrickle.pgt_refresh_groups g JOIN pgtrickle.pgt_definitions d ON d.pgt_id = ANY (g.member_ids)"
+					  " JOIN pg_catalog.pg_class c ON c.oid = d.pgt_relid WHERE g.group_name = $1",
+					  "DELETE FROM pgtrickle.pgt_refresh_groups WHERE group_name = $1 RETURNING group_id::bigint");
 }

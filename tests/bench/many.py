@@ -3,7 +3,7 @@ import statistics
 import sys
 import time
 
-import psycopg2
+from _bench import cpu_ms, one, run
 
 STS, CONSUMER = int(sys.argv[1]), int(sys.argv[2])
 SOURCES = 50
@@ -14,24 +14,6 @@ KINDS = (
     "SELECT x.id, x.v, y.v AS w FROM s{a} x JOIN s{b} y ON y.id = x.g WHERE x.v > {k}",
     "SELECT n, count(*) AS groups FROM st{up} GROUP BY n",
 )
-
-conn = psycopg2.connect("")
-conn.autocommit = True
-cur = conn.cursor()
-
-
-def run(sql, *args):
-    cur.execute(sql, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def one(sql):
-    return run(sql)[0][0]
-
-
-def cpu_ms(pid):
-    with open("/proc/%d/schedstat" % pid) as f:
-        return int(f.read().split()[0]) / 1e6
 
 
 def rss_mb(pid):

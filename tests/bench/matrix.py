@@ -2,9 +2,8 @@
 import os
 import statistics
 import sys
-import time
 
-import psycopg2
+from _bench import run, timed
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 N = int(os.environ.get("ROWS", "100000"))
@@ -19,21 +18,7 @@ VIEWS = (
     ("join and aggregate", "SELECT d.g, count(*) AS n, sum(f.v) AS total FROM fact f JOIN dim d ON d.id = f.d GROUP BY d.g"),
 )
 
-conn = psycopg2.connect("")
-conn.autocommit = True
-cur = conn.cursor()
 next_id = [N]
-
-
-def run(sql, *args):
-    cur.execute(sql, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def timed(sql):
-    t0 = time.perf_counter()
-    run(sql)
-    return (time.perf_counter() - t0) * 1000
 
 
 def build():

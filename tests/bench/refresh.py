@@ -2,9 +2,8 @@
 import os
 import statistics
 import sys
-import time
 
-import psycopg2
+from _bench import run, timed
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 CHANGES = (1, 100, 10000)
@@ -15,21 +14,6 @@ VIEWS = (
     ("min/max, 100 k groups", "SELECT f.g100k, min(f.v) AS low, max(f.v) AS high FROM fact{n} f GROUP BY f.g100k"),
     ("join and 50 groups", "SELECT d.g50, count(*) AS n, sum(f.v) AS total FROM fact{n} f JOIN dim{n} d ON d.id = f.d GROUP BY d.g50"),
 )
-
-conn = psycopg2.connect("")
-conn.autocommit = True
-cur = conn.cursor()
-
-
-def run(sql, *args):
-    cur.execute(sql, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def timed(sql):
-    t0 = time.perf_counter()
-    run(sql)
-    return (time.perf_counter() - t0) * 1000
 
 
 def build(n):

@@ -4,7 +4,7 @@ import statistics
 import sys
 import time
 
-import psycopg2
+from _bench import run, timed
 
 HISTORY = int(os.environ.get("HISTORY", "10000"))
 STS = int(os.environ.get("STS", "50"))
@@ -12,15 +12,6 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 READS = 20
 CHANGES = (1, 100, 10000)
 DF1 = "pgtrickle.df_efficiency_rolling"
-
-conn = psycopg2.connect("")
-conn.autocommit = True
-cur = conn.cursor()
-
-
-def run(sql, *args):
-    cur.execute(sql, args or None)
-    return cur.fetchall() if cur.description else None
 
 
 def read_time(sql, repeat):
@@ -33,12 +24,6 @@ def read_time(sql, repeat):
         sys.exit("%s gave %d rows" % (sql, n))
     plan = run("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + sql)[0][0][0]
     return client, plan["Planning Time"] + plan["Execution Time"]
-
-
-def timed(sql):
-    t0 = time.perf_counter()
-    n = len(run(sql))
-    return (time.perf_counter() - t0) * 1000, n
 
 
 def add_history(n):
@@ -94,7 +79,7 @@ def main():
         for r in range(ROUNDS + 1):
             add_history(k)
             ms = refresh()
-            whole = timed(query)[0]
+            whole = timed(query)
             if r > 0:
                 ours.append(ms)
                 scratch.append(whole)
