@@ -6,30 +6,38 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cluster_new client_min_messages=error "pg_trickle.min_schedule_seconds=0"
 extension_new
 consumer_start
-sed '/^-- CHANGES/,$d' "$here/_everyday.sql" | psql -qX -v ON_ERROR_STOP=1
+sed '/^-- CHANGES/,$d' "$here/_everyday.sql" | q_script
 
 # A line: the query; or "FULL: ", why it is compared, " | ", the query.
 n=0
-declare -a query=()
+declare -a query=() expected=()
 while IFS= read -r line; do
 	[[ $line =~ ^(--.*)?$ ]] && continue
 	n=$((n + 1))
-	reason= mode=DIFFERENTIAL
+	mode=DIFFERENTIAL
+	expected[n]=DIFFERENTIAL
 	if [[ $line = FULL:* ]]; then
-		reason=${line%% | *}
-		line=${line#* | }
 		mode=AUTO
+		expected[n]=${line%% | *}
+		line=${line#* | }
 	fi
 	query[n]=$line
-	q "SELECT pgtrickle.create_stream_table('st_$n', \$q\$$line\$q\$, schedule => '1d', refresh_mode => '$mode')" > /dev/null
-	check_sql "how it is maintained: $line" "SELECT effective_mode || coalesce(': ' || downgrade_reason, '') FROM pgtrickle.explain_refresh_mode('st_$n')" \
-		"${reason:-DIFFERENTIAL}"
+	echo "SELECT pgtrickle.create_stream_table('st_$n', \$q\$$line\$q\$, schedule => '1d', refresh_mode => '$mode');" >> "$PGT_DIR/create.sql"
 done < "$here/_everyday.txt"
+q_script -v ON_ERROR_STOP=0 < "$PGT_DIR/create.sql" > /dev/null
+sed '1,/^-- CHANGES/d' "$here/_everyday.sql" | q_script
+q_script > /dev/null << 'SQL'
+SELECT format('SELECT pgtrickle.refresh_stream_table(%L)', pgt_name) FROM pgtrickle.pgt_stream_tables ORDER BY pgt_id \gexec
+SQL
 
-sed '1,/^-- CHANGES/d' "$here/_everyday.sql" | psql -qX -v ON_ERROR_STOP=1
+# One line for each: how it is maintained, and what verify_stream_table found.
+q_script > "$PGT_DIR/found" << 'SQL'
+SELECT format($$SELECT %1$L, e.effective_mode || coalesce(': ' || e.downgrade_reason, ''), v
+	FROM pgtrickle.explain_refresh_mode(%1$L) e, pgtrickle.verify_stream_table(%1$L) v$$, pgt_name)
+FROM pgtrickle.pgt_stream_tables ORDER BY pgt_id \gexec
+SQL
 for i in $(seq 1 "$n"); do
-	q "SELECT pgtrickle.refresh_stream_table('st_$i')" > /dev/null
-	check_sql "equals its query after changes: ${query[i]}" "SELECT * FROM pgtrickle.verify_stream_table('st_$i')" "0|0"
+	check_eq "${query[i]}" "$(sed -n "s/^st_$i|//p" "$PGT_DIR/found")" "${expected[i]}|(0,0)"
 done
 check_sql "what is maintained was never compared" "
 	SELECT string_agg(pgt_name || ' ' || action, ', ') FROM pgtrickle.pgt_refresh_history h JOIN pgtrickle.pgt_stream_tables t USING (pgt_id)
