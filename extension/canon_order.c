@@ -20,6 +20,7 @@
 #include "optimizer/tlist.h"
 #include "parser/parse_clause.h"
 #include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
 #include "parser/parse_oper.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
@@ -100,6 +101,8 @@ image_of(Node *expr)
 											COERCE_EXPLICIT_CAST, -1);
 	c->collOid = C_COLLATION_OID;
 	c->location = -1;
+	/* as in the parsed form of the canonical text: the same key must not be added once more */
+	assign_expr_collations(NULL, (Node *) c->arg);
 	return c->arg == NULL ? NULL : (Node *) c;
 }
 

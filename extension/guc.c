@@ -25,6 +25,7 @@ double pgt_guc_cost_model_safety_margin;
 int pgt_guc_barrier_timeout;
 int pgt_guc_sync_load_limit;
 bool pgt_guc_auto_index;
+int pgt_guc_topk_margin;
 bool pgt_guc_log_delta_sql;
 int pgt_guc_volatile_function_policy;
 bool pgt_guc_columnar_tracking;
@@ -133,6 +134,10 @@ static const Setting settings[] = {
 		   "Larger first loads are done by the consumer afterwards, without blocking writers."),
 	FLAG(auto_index, true,
 		 "Creates the indexes that incremental maintenance of a stream table needs.", NULL),
+	NUMBER(topk_margin, 1000, 1, 1000000, 0,
+		   "Rows behind those of an ORDER BY ... LIMIT that a stream table keeps, at least.",
+		   "As many rows may leave the top before the query's source is read again. A LIMIT of more rows keeps as many again as it has; "
+		   "one that an index of its table serves keeps none."),
 	FLAG(log_delta_sql, false,
 		 "Logs the statements that refreshes run.", NULL),
 	CHOICE(volatile_function_policy, PGT_VOLATILE_REJECT, volatile_options,

@@ -45,6 +45,7 @@ extern double pgt_guc_cost_model_safety_margin;
 extern int pgt_guc_barrier_timeout; /* ms */
 extern int pgt_guc_sync_load_limit; /* kB */
 extern bool pgt_guc_auto_index;
+extern int pgt_guc_topk_margin; /* generated statements read it by name */
 extern bool pgt_guc_log_delta_sql;
 extern int pgt_guc_volatile_function_policy; /* PgtVolatilePolicy */
 

@@ -4,8 +4,8 @@
  * Kept is an AGG node that can be maintained by weights and is either scalar (a value that conditions above compare with: its old and
  * its new value are then known without reading its input) or read whole by something above: ORDER BY with LIMIT, windows over all
  * rows, a condition with a subquery that refers to nothing outside, HAVING, extrema of groups.  Elsewhere touched groups are
- * recomputed, which needs no storage.  Kept as a bag are the rows below a LIMIT, where they come from more than one table and no index of
- * a table gives their order.
+ * recomputed, which needs no storage.  Of the rows below a LIMIT the first are kept (margin.h), where neither such an AGG nor an index
+ * of a table gives them in its order.
  *
  * A program maintains its stores first, innermost first, and writes each one's table at once: whatever comes later reads the post
  * state there.  Group keys have one image per value, so that a group's row is the same bytes in every statement.
@@ -127,35 +127,76 @@ all_columns(PgtOp *op)
 	return select;
 }
 
+/* How many tables there are behind these stores. */
+static int
+tables_of(List *inners)
+{
+	PgtInner *last = inners == NIL ? NULL : llast(inners);
+
+	return last == NULL ? 0 : last->number + (last->margin != NULL ? 1 : 0);
+}
+
+static List *
+column_names(const PgtOp *op)
+{
+	List *names = NIL;
+
+	for (int i = 1; i <= op->ncols; i++)
+		names = lappend(names, psprintf("c%d", i));
+	return names;
+}
+
+/* The node's rows, or those of a LIMIT above it, are `text`: is that kept already? */
+static bool
+share(PgtOp *op, const char *text, List *order, List *inners)
+{
+	ListCell *lc;
+
+	foreach (lc, inners)
+	{
+		PgtInner *inner = lfirst(lc);
+
+		if (strcmp(inner->text, text) != 0)
+			continue;
+		inner->order = inner->order == NIL ? order : inner->order;
+		op->inner = inner;
+		return true;
+	}
+	return false;
+}
+
+static void
+add_inner(PgtOp *op, PgtInner inner, List **inners)
+{
+	op->inner = palloc(sizeof(PgtInner));
+	*op->inner = inner;
+	op->inner->number = tables_of(*inners) + 1;
+	*inners = lappend(*inners, op->inner);
+}
+
+/* All rows of an AGG. */
 static void
 keep(PgtOp *op, List *order, List **inners)
 {
-	char *text = pgt_post(op);
-	List *names = NIL;
-	PgtInner *inner;
-	ListCell *lc;
+	PgtInner inner = {.text = pgt_post(op), .order = order};
 
-	foreach (lc, *inners)
-	{
-		inner = lfirst(lc);
-		if (strcmp(inner->text, text) == 0)
-		{
-			inner->order = inner->order == NIL ? order : inner->order;
-			op->inner = inner;
-			return;
-		}
-	}
-	for (int i = 1; i <= op->ncols; i++)
-		names = lappend(names, psprintf("c%d", i));
-	inner = palloc0(sizeof(PgtInner));
-	inner->number = list_length(*inners) + 1;
-	inner->store = op->kind == PGT_OP_AGG ? pgt_store_plan(all_columns(op), names) : pgt_store_bag(op, names);
-	if (op->kind == PGT_OP_AGG && inner->store->kind != PGT_STORE_WEIGHTS)
-		return; /* too wide */
-	inner->text = text;
-	inner->order = order;
-	op->inner = inner;
-	*inners = lappend(*inners, inner);
+	if (share(op, inner.text, order, *inners))
+		return;
+	inner.store = pgt_store_plan(all_columns(op), column_names(op));
+	if (inner.store->kind == PGT_STORE_WEIGHTS) /* else too wide */
+		add_inner(op, inner, inners);
+}
+
+/* The first rows of a LIMIT's input; `text` is the LIMIT's. */
+static void
+keep_margin(PgtOp *op, PgtMargin *margin, char *text, List **inners)
+{
+	PgtInner inner = {.text = text, .order = margin->order, .margin = margin};
+
+	if (share(op, text, margin->order, *inners))
+		return;
+	inner.store = pgt_store_bag(op, column_names(op));
+	add_inner(op, inner, inners);
 }
 
 /* Does an index of a table have this column first, so that rows come in its order? */
@@ -204,23 +245,47 @@ order_served(const PgtOp *op, int col)
 	}
 }
 
-/*
- * Rows below a LIMIT, where every refresh would compute and sort all of them.  Those of a single table are not copied: an index on
- * it is the better way.
- */
+/* A LIMIT of more rows over one table is left to reading the table: a margin would be a copy of much of it. */
+#define MAX_ROWS_OF_ONE_TABLE 100000
+
+/* Are a row's bytes made of the sources' bytes in a way that does not depend on other rows? */
 static bool
-worth_keeping(const PgtOp *op, const PgtPart *limit)
+images_stay(const PgtOp *op)
 {
-	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || op->ncols == 0 || op->clock ||
-		op->kind == PGT_OP_AGG || op->kind == PGT_OP_SCAN ||
-		order_served(op, ((PgtSortKey *) linitial(limit->order))->col))
+	ListCell *lc;
+
+	if (op->kind != PGT_OP_SCAN && op->kind != PGT_OP_SELECT && op->kind != PGT_OP_OUTER && op->kind != PGT_OP_UNION)
 		return false;
-	for (int i = 0; i < op->ncols; i++)
-		if (!can_be_column(&op->cols[i]) || !pgt_col_image_safe(&op->cols[i]))
+	foreach (lc, op->children)
+		if (!images_stay(lfirst(lc)))
 			return false;
+	return true;
+}
+
+static bool
+of_one_table(const PgtOp *op)
+{
 	while (op->kind == PGT_OP_SELECT && list_length(op->children) == 1)
 		op = pgt_op_child(op, 1);
-	return op->kind != PGT_OP_SCAN && op->children != NIL;
+	return op->kind == PGT_OP_SCAN;
+}
+
+/* Rows below a LIMIT, all of which every refresh would compute and sort; NULL where that is not so, or cannot be helped. */
+static PgtMargin *
+margin_below(const PgtOp *op)
+{
+	const PgtPart *limit = op->part;
+	const PgtOp *child = pgt_op_child(op, 1);
+	PgtMargin *margin;
+
+	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || child->ncols == 0 || child->clock ||
+		bms_is_empty(child->sources) || order_served(child, ((PgtSortKey *) linitial(limit->order))->col))
+		return NULL;
+	for (int i = 0; i < child->ncols; i++)
+		if (!can_be_column(&child->cols[i]) || (!pgt_col_image_safe(&child->cols[i]) && !images_stay(child)))
+			return NULL;
+	margin = pgt_margin_make(op);
+	return margin == NULL || (margin->needed > MAX_ROWS_OF_ONE_TABLE && of_one_table(child)) ? NULL : margin;
 }
 
 static void
@@ -228,11 +293,14 @@ plan_part(PgtOp *op, Use use, List **inners)
 {
 	PgtOp *child = pgt_op_child(op, 1);
 	bool limit = op->part->kind == PGT_PART_LIMIT;
+	PgtMargin *margin = margin_below(op);
+	char *text;
 
-	if (worth_keeping(child, op->part))
+	if (margin != NULL)
 	{
+		text = pgt_post(op);
 		plan_node(child, (Use){false, NIL}, inners);
-		keep(child, op->part->order, inners);
+		keep_margin(child, margin, text, inners);
 	}
 	else
 		plan_node(child, (Use){use.whole || op->part->keys == NIL, limit ? op->part->order : NIL}, inners);
@@ -336,29 +404,36 @@ order_index(const PgtInner *inner)
 	return s.len == 0 ? NULL : psprintf("CREATE INDEX ON %%s (%s)", s.data);
 }
 
+static PgtInnerTable
+table_of(const PgtInner *inner)
+{
+	PgtStore *store = inner->store;
+	PgtInnerTable table = {store->ncols, palloc0(sizeof(PgtViewColumn) * Max(1, store->ncols)), pgt_store_indexes(store)};
+	char *order = order_index(inner);
+
+	for (int i = 0; i < store->ncols; i++)
+		table.columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
+										   i >= store->nvisible};
+	if (order != NULL)
+		table.indexes = lappend(table.indexes, order);
+	return table;
+}
+
 void
 pgt_inner_describe(PgtView *view, List *inners)
 {
 	ListCell *lc;
 
-	view->ninners = list_length(inners);
+	view->ninners = tables_of(inners);
 	view->inners = palloc0(sizeof(PgtInnerTable) * Max(1, view->ninners));
 	view->inner_stores = inners;
 	foreach (lc, inners)
 	{
 		PgtInner *inner = lfirst(lc);
-		PgtInnerTable *table = &view->inners[foreach_current_index(lc)];
-		PgtStore *store = inner->store;
-		char *order = order_index(inner);
 
-		table->ncolumns = store->ncols;
-		table->columns = palloc0(sizeof(PgtViewColumn) * Max(1, store->ncols));
-		for (int i = 0; i < store->ncols; i++)
-			table->columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
-												i >= store->nvisible};
-		table->indexes = pgt_store_indexes(store);
-		if (order != NULL)
-			table->indexes = lappend(table->indexes, order);
+		view->inners[inner->number - 1] = table_of(inner);
+		if (inner->margin != NULL)
+			view->inners[inner->number] = pgt_margin_state(inner->margin);
 	}
 }
 
@@ -372,6 +447,7 @@ pgt_inner_bind(List *inners, const PgtTarget *target)
 		PgtInner *inner = lfirst(lc);
 
 		inner->table = target->inner == NULL ? NULL : psprintf("%s%d", target->inner, inner->number);
+		inner->state = target->inner == NULL ? NULL : psprintf("%s%d", target->inner, inner->number + 1);
 		inner->delta = NULL;
 	}
 }
@@ -407,39 +483,31 @@ target_of(const PgtInner *inner)
 	return (PgtTarget){.st = inner->table, .number = inner->number};
 }
 
-/* The rows of a bag, not from its table. */
-static char *
-bag_rows(PgtInner *inner)
+/* Of a margin whose own table nothing may read meanwhile. */
+static PgtMarginTables
+margin_tables(PgtInner *inner)
 {
 	char *table = inner->table;
-	char *sql;
+	PgtMarginTables tables = {.store = inner->store, .target = target_of(inner), .state = inner->state};
 
 	inner->table = NULL;
-	sql = pgt_post(inner->store->root);
+	tables.rows = pgt_post(inner->store->root);
 	inner->table = table;
-	return sql;
-}
-
-static char *
-rows_of(PgtInner *inner)
-{
-	return inner->store->kind == PGT_STORE_BAG ? bag_rows(inner) : pgt_store_load(inner->store);
+	return tables;
 }
 
 static void
-maintain_bag(PgtDeltaCtx *cxt, PgtInner *inner)
+maintain_margin(PgtDeltaCtx *cxt, PgtInner *inner)
 {
-	PgtStore *store = inner->store;
-	PgtTarget target = target_of(inner);
+	PgtMarginTables tables = margin_tables(inner);
 	char *table = inner->table;
 	PgtFrom delta;
 	List *steps;
 
 	inner->table = NULL;
-	delta = pgt_delta(cxt, store->root);
+	delta = pgt_delta_netted(cxt, inner->store->root);
 	inner->table = table;
-	steps = pgt_apply_bag(store, &target, pgt_select_of(pgt_net(store->cols, store->nvisible, delta)));
-	inner->delta = ((PgtStep *) linitial(steps))->name;
+	steps = pgt_margin_maintain(inner->margin, &tables, delta, &inner->delta);
 	cxt->steps = list_concat(cxt->steps, steps);
 }
 
@@ -449,9 +517,9 @@ maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 	PgtTarget target = target_of(inner);
 	char *changes;
 
-	if (inner->store->kind == PGT_STORE_BAG)
+	if (inner->margin != NULL)
 	{
-		maintain_bag(cxt, inner);
+		maintain_margin(cxt, inner);
 		return;
 	}
 	changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
@@ -471,6 +539,22 @@ pgt_inner_maintain(PgtDeltaCtx *cxt, PgtOp *op)
 		maintain_one(cxt, op->inner);
 }
 
+static List *
+load_one(PgtInner *inner)
+{
+	PgtStore *store = inner->store;
+	PgtMarginTables tables;
+
+	if (inner->margin != NULL)
+	{
+		tables = margin_tables(inner);
+		return pgt_margin_load(inner->margin, &tables);
+	}
+	return list_make1(pgt_step(PGT_STEP_DML, PGT_COUNT_NONE, NULL,
+							   psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", inner->table, pgt_store_columns(store, store->ncols),
+										pgt_columns("q", store->ncols, 0), pgt_store_load(store))));
+}
+
 List *
 pgt_inner_load(List *inners)
 {
@@ -478,17 +562,27 @@ pgt_inner_load(List *inners)
 	ListCell *lc;
 
 	foreach (lc, inners)
-	{
-		PgtInner *inner = lfirst(lc);
-		PgtStore *store = inner->store;
-
-		if (inner->table != NULL)
-			steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_NONE, NULL,
-											psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", inner->table,
-													 pgt_store_columns(store, store->ncols), pgt_columns("q", store->ncols, 0),
-													 rows_of(inner))));
-	}
+		if (((PgtInner *) lfirst(lc))->table != NULL)
+			steps = list_concat(steps, load_one(lfirst(lc)));
 	return steps;
+}
+
+static List *
+diff_one(PgtInner *inner)
+{
+	PgtTarget target = target_of(inner);
+	char *name = psprintf("__pgt_inner%d", inner->number);
+	PgtMarginTables tables;
+	PgtStep *changes;
+
+	if (inner->margin != NULL)
+	{
+		tables = margin_tables(inner);
+		return pgt_margin_diff(inner->margin, &tables);
+	}
+	changes = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, name,
+					   pgt_change_set(inner->store, psprintf("(%s)", pgt_store_load(inner->store)), pgt_old_rows(inner->store, &target, NULL)));
+	return lcons(changes, pgt_apply_inner(inner->store, &target, name));
 }
 
 List *
@@ -498,23 +592,7 @@ pgt_inner_diff(List *inners)
 	ListCell *lc;
 
 	foreach (lc, inners)
-	{
-		PgtInner *inner = lfirst(lc);
-		PgtTarget target = target_of(inner);
-		char *name = psprintf("__pgt_inner%d", inner->number);
-
-		if (inner->table == NULL)
-			continue;
-		if (inner->store->kind == PGT_STORE_BAG)
-		{
-			steps = list_concat(steps, pgt_apply_bag(pgt_store_unconstrained(inner->store), &target,
-													 pgt_bag_difference(inner->store, &target, rows_of(inner))));
-			continue;
-		}
-		steps = lappend(steps, pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, name,
-										pgt_change_set(inner->store, psprintf("(%s)", pgt_store_load(inner->store)),
-													   pgt_old_rows(inner->store, &target, NULL))));
-		steps = list_concat(steps, pgt_apply_inner(inner->store, &target, name));
-	}
+		if (((PgtInner *) lfirst(lc))->table != NULL)
+			steps = list_concat(steps, diff_one(lfirst(lc)));
 	return steps;
 }

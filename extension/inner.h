@@ -1,5 +1,5 @@
 /*
- * inner.h - inner stores: results inside a query that are kept, in hidden tables of the ST.
+ * inner.h - inner stores: results inside a query that are kept, in hidden tables of the ST, whole or (margin.h) their first rows.
  *
  * A node of the operator tree with an inner store is maintained first, by its own delta; everything above it reads the table
  * (pgt_post) and gets the rows that changed (pgt_delta), and never computes the node again.  Tables are named by the target
@@ -10,17 +10,20 @@
 
 #include "postgres.h"
 #include "delta.h"
+#include "margin.h"
 #include "store.h"
 #include "view.h"
 
 typedef struct PgtInner
 {
-	int number;      /* 1-based */
-	PgtStore *store; /* its visible columns are the node's */
-	char *text;      /* the node's rows from the sources: equal texts share a store */
-	List *order;     /* of PgtSortKey: what a LIMIT above sorts by, as far as an index can serve it */
-	char *table;     /* NULL: not bound */
-	PgtFrom delta;   /* while a delta program is made */
+	int number;        /* 1-based */
+	PgtStore *store;   /* its visible columns are the node's */
+	PgtMargin *margin; /* only the first rows, for a LIMIT above; its state is in the next table.  NULL: all of them */
+	char *text;        /* the rows from the sources, the LIMIT's for a margin: equal texts share a store */
+	List *order;       /* of PgtSortKey: what a LIMIT above sorts by, as far as an index can serve it */
+	char *table;       /* NULL: not bound */
+	char *state;       /* of a margin */
+	PgtFrom delta;     /* while a delta program is made */
 } PgtInner;
 
 /* Decide which nodes below `root` are kept: sets their `inner`, returns all stores, every one behind those it reads. */

@@ -226,8 +226,8 @@ operator_name(Oid opno)
 	return result;
 }
 
-static char *
-order_list(List *order)
+char *
+pgt_part_order_list(List *order)
 {
 	StringInfoData s;
 	ListCell *lc;
@@ -292,7 +292,7 @@ window_sql(const PgtOp *op, const PgtWindow *w)
 	if (f->aggfilter != NULL)
 		appendStringInfo(&s, " FILTER (WHERE %s)", pgt_expr((Node *) f->aggfilter, op->children));
 	appendStringInfo(&s, " OVER (%s%s%s%s%s)", op->part->keys == NIL ? "" : "PARTITION BY ", key_list(op->part->keys),
-					 w->order == NIL ? "" : " ORDER BY ", order_list(w->order), frame_clause(w, op->children));
+					 w->order == NIL ? "" : " ORDER BY ", pgt_part_order_list(w->order), frame_clause(w, op->children));
 	return s.data;
 }
 
@@ -343,7 +343,7 @@ pgt_part_order(const PgtOp *op)
 	StringInfoData s;
 
 	initStringInfo(&s);
-	appendStringInfoString(&s, order_list(op->part->order));
+	appendStringInfoString(&s, pgt_part_order_list(op->part->order));
 	for (int i = 1; op->part->by_image && i <= op->ncols; i++)
 		if (!pgt_col_image_safe(&op->cols[i - 1]))
 			appendStringInfo(&s, "%sa1.c%d::pg_catalog.text COLLATE \"C\"", s.len > 0 ? ", " : "", i);
@@ -374,7 +374,7 @@ pgt_part_sql(const PgtOp *op, const char *from)
 			return windows_sql(op, from);
 		case PGT_PART_FIRST:
 			return psprintf("SELECT DISTINCT ON (%s) %s FROM %s a1 ORDER BY %s", key_list(op->part->keys),
-							pgt_columns("a1", op->ncols, 0), from, order_list(op->part->order));
+							pgt_columns("a1", op->ncols, 0), from, pgt_part_order_list(op->part->order));
 		case PGT_PART_LIMIT:
 			return limit_sql(op, from);
 		case PGT_PART_SETOP:

@@ -55,5 +55,6 @@ extern void pgt_part_describe(PgtOp *op);
 extern Bitmapset *pgt_part_prune(PgtOp *op, Bitmapset *needed); /* as pgt_op_prune */
 extern char *pgt_part_sql(const PgtOp *op, const char *from);   /* the node's rows from its child's, a FROM item */
 extern char *pgt_part_order(const PgtOp *op);                   /* " ORDER BY ..." of a LIMIT over rows a1; "" without order */
+extern char *pgt_part_order_list(List *order);                  /* of PgtSortKey: what stands behind ORDER BY, over rows a1 */
 
 #endif /* PGT_PART_H */

@@ -637,7 +637,7 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 	check_marks(r, initiated_by);
 	collect_deltas(r);
 	check_marks(r, initiated_by);
-	if (r->diff_reason == NULL && uses_inner(r) && !pgt_storage_inner_ready(r->st->id, r->view))
+	if (r->diff_reason == NULL && (r->view->ninners == 0 || uses_inner(r)) && !pgt_storage_inner_ready(r->st->id, r->view))
 		r->diff_reason = "its inner tables are not those of its query";
 	if (scheduled)
 		pgt_check_fuse(r->st, r->delta_rows, r->unknown);

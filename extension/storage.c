@@ -476,7 +476,8 @@ pgt_storage_inner_ready(int64 pgt_id, const PgtView *view)
 	for (int i = 0; i < view->ninners; i++)
 		if (!inner_fits(inner_table(pgt_id, i + 1), &view->inners[i]))
 			return false;
-	return true;
+	/* one that the query had and has no more has been left alone since: it must not serve again when the query wants it back */
+	return !OidIsValid(inner_table(pgt_id, view->ninners + 1));
 }
 
 static Oid

@@ -45,7 +45,7 @@ extern void pgt_storage_drop_buffer(int64 pgt_id);
  * They come and go with comparing refreshes, and go with the ST.
  */
 extern char *pgt_storage_inner_prefix(int64 pgt_id);                                             /* PgtTarget.inner; NULL: this schema's version has none */
-extern bool pgt_storage_inner_ready(int64 pgt_id, const PgtView *view);                          /* all there, with the view's columns */
+extern bool pgt_storage_inner_ready(int64 pgt_id, const PgtView *view);                          /* all there, with the view's columns, and no other */
 extern void pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool empty); /* those that fit stay; empty: none does */
 extern void pgt_storage_grant_inner(int64 pgt_id, Oid st_relid);                                 /* to who owns the ST now */
 extern void pgt_storage_drop_inner(int64 pgt_id);

@@ -7,15 +7,17 @@ __pgt_src<i>; the program's ENR steps become temporary tables.  After each trans
 (EXCEPT ALL both ways), the steps' own delta must lead from the old rows to the new ones, and the storage query must equal what is
 stored, hidden columns included.
 
-    compiler_fuzz.py --dsn DSN [--seed N] [--rounds N] [--case NAME] [--cases] [--query SQL]
+    compiler_fuzz.py --dsn DSN [--seed N] [--rounds N] [--case NAME] [--cases] [--query SQL] [--kind KIND] [--transactions N]
 
 Exit status 1 when a difference was found; the seed reproduces it.
 """
 import random
+import re
 import sys
 
 import psycopg2
 
+import grammar_parts
 import harness
 from cases import CASES, SETUP, TYPES, type_cases
 from grammar import Grammar, TABLES, logged_table, schema_sql
@@ -29,8 +31,9 @@ def quote(name):
 class Round:
     """One ST over the tables of the current transaction."""
 
-    def __init__(self, cur, query, tables=TABLES):
+    def __init__(self, cur, query, tables=TABLES, stats=None):
         self.cur = cur
+        self.stats = {} if stats is None else stats
         self.query = query
         self.tables = tables
         self.trace = []
@@ -94,8 +97,13 @@ class Round:
                 temps.append('own')
                 out = True
             else:
-                self.run(sql)
+                n = self.run(sql)
+                if section == 'delta' and n and ('NOT x.complete' in sql or 'r.r > (' in sql):
+                    self.count('margin refilled' if sql.startswith('INSERT') else 'margin trimmed' if 'rank()' in sql else 'margin emptied')
         return temps, out
+
+    def count(self, what):
+        self.stats[what] = self.stats.get(what, 0) + 1
 
     def keys(self, alias='', only=None):
         noeq = ('json', 'xml', 'point', 'json[]', 'polygon', 'box', 'circle', 'path', 'xid', 'pg_snapshot')
@@ -187,7 +195,8 @@ class Round:
             rows = self.cur.fetchall()
             if rows:
                 raise Difference(f'diff program finds rows of {name} to change: {rows}')
-        for _, name, sql in [s for s in compiled['diff'] if (s[1] or '').startswith('__pgt_delta') and s[1] != '__pgt_delta']:
+        margins = self.check_margins(compiled)
+        for _, name, sql in [s for s in compiled['diff'] if (s[1] or '').startswith('__pgt_delta') and s[1] != '__pgt_delta' and s[1] not in margins]:
             n = self.run(f'CREATE TEMP TABLE {name} AS {sql}')
             if n:
                 raise Difference(f'diff program finds {n} rows of {name} to change')
@@ -199,6 +208,29 @@ class Round:
         self.cur.execute('ROLLBACK TO d')
         if rows:
             raise Difference(f'diff program finds rows to change: {rows}')
+
+    def check_margins(self, compiled):
+        """A margin (margin.c) holds the first rows of its node with all that tie with the last, LIMIT's rows at least; or it is complete."""
+        out = []
+        for kind, number, sql in self.view['view']:
+            state = re.search('complete_[0-9]+', sql or '') if kind == 'inner' else None
+            if not state:
+                continue
+            rows = f'f.st_inner{int(number) - 1}'
+            self.cur.execute(f'SELECT kept, {state.group(0)}, (SELECT count(*) FROM {rows}) FROM f.st_inner{number}')
+            (kept, complete, n), = self.cur.fetchall()
+            load, = [sql for kind, _, sql in compiled['load'] if kind == 'dml' and sql.startswith(f'INSERT INTO {rows} (')]
+            size = re.compile(r"\((\d+) \+ GREATEST\(\1, pg_catalog.current_setting\('pg_trickle.topk_margin'\)::pg_catalog.int8\)\)")
+            needed = int(size.search(load).group(1))
+            expected = 'SELECT' + size.sub('1000000' if complete else str(kept), load).split('SELECT', 1)[1]
+            self.cur.execute(f'SELECT count(*) FILTER (WHERE w < 0), count(*) FILTER (WHERE w > 0) FROM (SELECT r, sum(w) AS w FROM '
+                             f'(SELECT q::text AS r, 1 AS w FROM ({expected}) q UNION ALL SELECT t::text, -1 FROM {rows} t) x GROUP BY r) y')
+            extra, missing = self.cur.fetchone()
+            if kept != n or extra or missing or not (complete or kept >= needed):
+                raise Difference(f'margin {rows}: {n} rows of {kept}, complete {complete}, needed {needed}, {missing} missing, {extra} too many')
+            self.count('margin complete' if complete else 'margin with boundary')
+            out.append(f'__pgt_delta{int(number) - 1}')
+        return out
 
     def inner_differs(self, step):
         self.cur.execute('SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum',
@@ -253,6 +285,10 @@ def too_dear(cur, query):
     return False
 
 
+def query_of(g, args):
+    return getattr(grammar_parts, args.kind)(g, 2)[0] if args.kind else g.query()
+
+
 def one_round(cur, seed, args, stats):
     rnd = random.Random(seed)
     g = Grammar(rnd)
@@ -261,14 +297,16 @@ def one_round(cur, seed, args, stats):
     if args.query:
         query = args.query
     else:
-        query = g.query()
+        query = query_of(g, args)
+    # small, so that margins run out and overflow
+    cur.execute(f'SET LOCAL pg_trickle.topk_margin = {[1, 1, 2, 5][seed % 4]}')
     r = None
     cur.execute('SAVEPOINT q')
     if too_dear(cur, query):
         stats['too dear'] = stats.get('too dear', 0) + 1
         return
     try:
-        r = Round(cur, query)
+        r = Round(cur, query, stats=stats)
         r.check_idempotent()
         r.create()
         r.check_equal('after load')
@@ -285,7 +323,7 @@ def one_round(cur, seed, args, stats):
     if r.full_reason:
         key = 'FULL: ' + r.full_reason
         stats[key] = stats.get(key, 0) + 1
-    for _ in range(rnd.randint(1, 4)):
+    for _ in range(args.transactions or rnd.randint(1, 4)):
         if r.full_reason:
             break
         changes = g.transaction()
@@ -304,7 +342,7 @@ def searched(args):
         except Difference as e:
             g = Grammar(random.Random(seed))
             list(g.fill())
-            raise Difference(f'{e}\n  query: {args.query or g.query()}') from e
+            raise Difference(f'{e}\n  query: {args.query or query_of(g, args)}') from e
     return round_of
 
 
@@ -325,6 +363,7 @@ def regression(cur, case):
     inner = sum(row[0] == 'inner' for row in r.view['view'])
     if case.get('inner', inner) != inner:
         raise Difference(f'{inner} inner tables')
+    cur.execute(f"SET LOCAL pg_trickle.topk_margin = {case.get('margin', 1000)}")
     r.create()
     r.check_equal('after load')
     for changes in [] if r.full_reason else case['transactions']:
@@ -335,6 +374,8 @@ def regression(cur, case):
 def main():
     p = harness.arguments()
     p.add_argument('--query', help='use this query instead of a random one')
+    p.add_argument('--kind', help='queries of one kind of grammar_parts.py: limit, windows, ...')
+    p.add_argument('--transactions', type=int, help='per round')
     p.add_argument('--cases', action='store_true', help='run the named cases first')
     args = p.parse_args()
     conn = harness.connect(args.dsn, [*schema_sql(), *SETUP])

@@ -144,6 +144,19 @@ def limit(g, depth):
     return sql + by + offset + (f' LIMIT {n}' if not offset or r.random() < 0.8 else ''), names
 
 
+def top(g, depth):
+    """Few of many rows, in an order that no index has: margins (margin.c) run out and overflow."""
+    r = g.rnd
+    text, cols = g.from_item(0, r.choice([0, 0, 1]))
+    if r.random() < 0.4:
+        text += f' WHERE {g.condition(cols, 0)}'
+    out, names = g.output(g.plain(cols))
+    key = g.pick(cols, 'int', 'num2') or '1'
+    by = r.choice(['({} + 0)', '({} % 3)', '(-{})', 'coalesce({}, 2)']).format(key) + r.choice(['', ' DESC', ' NULLS FIRST', ' DESC NULLS LAST'])
+    n = r.choice([1, 1, 2, 3])
+    return f'SELECT {out} FROM {text} ORDER BY {by}' + r.choice([f' LIMIT {n}', f' LIMIT {n}', f' LIMIT {n} OFFSET 1', f' FETCH FIRST {n} ROWS WITH TIES']), names
+
+
 def distinct_on(g, depth):
     r = g.rnd
     text, cols = source(g, depth)
@@ -170,7 +183,7 @@ def setop(g, depth):
     return sql, names
 
 
-KINDS = [windows, windows, windows, grouped_windows, grouping_sets, limit, limit, distinct_on, setop]
+KINDS = [windows, windows, windows, grouped_windows, grouping_sets, limit, top, distinct_on, setop]
 
 
 def select(g, depth):
