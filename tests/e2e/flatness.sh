@@ -5,7 +5,7 @@ cluster_new
 extension_new
 consumer_start
 out=$PGT_DIR/flatness.out
-/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" > "$out" 2>&1
+/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" ${SHAPES:+--shapes "$SHAPES"} > "$out" 2>&1
 result=$?
 while read -r line; do
 	case $line in
