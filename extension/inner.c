@@ -248,6 +248,9 @@ order_served(const PgtOp *op, int col)
 /* A LIMIT of more rows over one table is left to reading the table: a margin would be a copy of much of it. */
 #define MAX_ROWS_OF_ONE_TABLE 100000
 
+/* A row must fit into a page, and it holds sort keys beside what the query shows; a toasted value takes 18 bytes. */
+#define MAX_MARGIN_COLUMNS 400
+
 /* Are a row's bytes made of the sources' bytes in a way that does not depend on other rows? */
 static bool
 images_stay(const PgtOp *op)
@@ -278,7 +281,7 @@ margin_below(const PgtOp *op)
 	const PgtOp *child = pgt_op_child(op, 1);
 	PgtMargin *margin;
 
-	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || child->ncols == 0 || child->clock ||
+	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || child->ncols == 0 || child->ncols > MAX_MARGIN_COLUMNS ||
 		bms_is_empty(child->sources) || order_served(child, ((PgtSortKey *) linitial(limit->order))->col))
 		return NULL;
 	for (int i = 0; i < child->ncols; i++)

@@ -152,7 +152,8 @@ class ClockGrammar:
             f'SELECT a.id FROM f.e0 a WHERE a.k NOT IN (SELECT b.k FROM f.e1 b WHERE {c("b")} AND b.k IS NOT NULL) AND {c("a")}',
             f'SELECT a.k, max(a.ts) AS m FROM f.e0 a GROUP BY a.k HAVING max(a.ts) {self.pick("<", ">")} {self.bound("ts")}',
             f'SELECT a.id, row_number() OVER (PARTITION BY a.k ORDER BY a.ts, a.id, a.v) AS r FROM f.e0 a WHERE {c("a")}',
-            f'SELECT a.id, a.ts, a.v FROM f.e0 a WHERE {c("a")} ORDER BY a.ts, a.id, a.v LIMIT 3',
+            f'SELECT a.id, a.ts, a.v FROM f.e0 a WHERE {c("a")} ORDER BY {self.pick("a.ts", "-a.v", "a.v % 3 DESC")}, a.id, a.v LIMIT {self.pick("1", "3")}',
+            f'SELECT a.id, b.v FROM f.e0 a JOIN f.e1 b ON a.k = b.k WHERE {c("a")} AND {c("b")} ORDER BY a.id + b.v LIMIT 2',
             f'SELECT a.k FROM f.e0 a WHERE {c("a")} EXCEPT SELECT b.k FROM f.e1 b WHERE {c("b")}',
             f'SELECT DISTINCT a.k FROM f.e0 a WHERE {c("a")}',
             f'SELECT a.id FROM f.e0 a WHERE {c("a")} UNION ALL SELECT b.v FROM f.e1 b WHERE {c("b")}',
@@ -189,6 +190,7 @@ def one_round(cur, seed, stats):
     query = g.query()
     step = rnd.choice(['5 minutes', '20 minutes', '1 hour', '1 day', '7 minutes 3 seconds'])
     cur.execute(f"SET LOCAL TimeZone = '{zone}'")
+    cur.execute('SET LOCAL pg_trickle.topk_margin = 1')
     cur.execute('SET LOCAL search_path = f, public')
     cur.execute(g.insert(base).replace('VALUES', 'VALUES ' + g.row(base) + ','))
     for _ in range(4):
