@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # A change of one row touches as many rows and pages over 10^5 rows as over 10^4; a sliding hour reads what left it (tests/bench/flatness.py).
-#   SIZES (10000,100000)  SHAPES (all)  REPEAT: median of so many times, and a table of what was measured
+#   SIZES (10000,100000)  SHAPES (all)
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_new
 extension_new
 consumer_start
 out=$PGT_DIR/flatness.out
-/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" ${SHAPES:+--shapes "$SHAPES"} ${REPEAT:+--repeat "$REPEAT" --markdown} > "$out" 2>&1
+/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" ${SHAPES:+--shapes "$SHAPES"} > "$out" 2>&1
 result=$?
 while read -r line; do
 	case $line in

@@ -60,8 +60,11 @@ class Round:
         query, self.query = self.query, self.canonical
         again = self.compile([])
         self.query = query
+        def shape(row):     # the order of aggregates that are kept inside may differ: programs are made from the canonical text only
+            return ('inner', sorted(re.sub(r'^\S+ ', '', c) for c in row[2].split(', '))) if row[0] == 'inner' else row
+
         for a, b in zip(self.view['view'], again['view']):
-            if a != b and a[0] not in ('notice', 'query'):
+            if shape(a) != shape(b) and a[0] not in ('notice', 'query', 'inner_index'):
                 raise Difference(f'canonical query compiles differently: {a} / {b}')
 
     def run(self, sql):
