@@ -23,7 +23,8 @@ static List *
 key_of_scan(const PgtOp *op)
 {
 	Relation rel = table_open(op->relid, NoLock);
-	Oid index = rel->rd_rel->relkind == RELKIND_RELATION ? pgt_primary_key_index(rel) : InvalidOid;
+	/* rows of inheritance children are read too, and the key is not theirs */
+	Oid index = rel->rd_rel->relkind == RELKIND_RELATION && !rel->rd_rel->relhassubclass ? pgt_primary_key_index(rel) : InvalidOid;
 	List *result = NIL;
 	HeapTuple tuple;
 	Form_pg_index form;
@@ -61,6 +62,9 @@ binds(Node *qual, int input, int col, Bitmapset *known)
 	OpExpr *op = (OpExpr *) qual;
 
 	if (!IsA(qual, OpExpr) || list_length(op->args) != 2 || !op_mergejoinable(op->opno, exprType(linitial(op->args))))
+		return false;
+	/* several keys may be equal to one value then */
+	if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
 		return false;
 	for (int side = 0; side < 2; side++)
 	{

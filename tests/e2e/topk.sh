@@ -114,6 +114,16 @@ check_sql "without it there is one again" "SELECT count(*) FROM ($inner) x(t) WH
 q "DELETE FROM t WHERE id IN (7, 17)"
 cheap "from the margin" top 200
 
+# --- a primary key does not tell apart what inheritance children hold
+q "CREATE TABLE p (id int PRIMARY KEY, v int); CREATE TABLE c () INHERITS (p); INSERT INTO p SELECT g, g FROM generate_series(1, 100) g; INSERT INTO c SELECT * FROM ONLY p"
+q "SELECT pgtrickle.create_stream_table('heirs', 'SELECT id, v FROM p ORDER BY v + 0, id LIMIT 5', schedule => '1d', refresh_mode => 'DIFFERENTIAL')" > /dev/null
+q "SELECT pgtrickle.refresh_stream_table('heirs')" > /dev/null
+kept=$(q "SELECT max(c1) FROM pgtrickle_inner.st_4_1")
+q "DELETE FROM p WHERE id = $kept"
+same "both copies of the last kept row go" heirs
+q "DELETE FROM p WHERE id < $kept; UPDATE ONLY p SET v = -id WHERE id > 90"
+same "and all before it" heirs
+
 # --- drift is found out
 q "SET session_replication_role = replica; DELETE FROM pgtrickle_inner.st_1_1 WHERE c1 = 18"
 q "DELETE FROM t WHERE id = 18"
