@@ -27,6 +27,11 @@ SELECT pgtrickle.create_stream_table('middle', 'SELECT v, count(*) AS n FROM p2 
 SELECT pgtrickle.create_stream_table('self', 'SELECT a.id, b.v FROM p a JOIN p1 b ON a.id = b.id', '1d');
 SELECT pgtrickle.create_stream_table('tree', 'SELECT k, count(*) AS n, min(t) AS m FROM h GROUP BY k', '1d');
 SELECT pgtrickle.create_stream_table('child', 'SELECT id, k, v FROM hc', '1d');
+CREATE TABLE key (id int PRIMARY KEY, v int);
+CREATE TABLE heir () INHERITS (key);
+INSERT INTO key SELECT g, g % 3 FROM generate_series(1, 20) g;
+INSERT INTO heir TABLE key;
+SELECT pgtrickle.create_stream_table('compared', 'SELECT id, v FROM key', '1d', 'FULL');
 SQL
 all_equal()
 {
@@ -67,6 +72,7 @@ step "INSERT INTO hc VALUES (50, 1, 1, 'c', 2); INSERT INTO h VALUES (51, 1, 1, 
 step "ALTER TABLE hc NO INHERIT h; INSERT INTO hc VALUES (52, 1, 1, 'd', 2)"
 step "ALTER TABLE hc INHERIT h; DELETE FROM h WHERE id < 5"
 step "CREATE TABLE hc2 () INHERITS (h); INSERT INTO hc2 VALUES (60, 2, 1, 'e')"
+step "UPDATE heir SET v = v + 1 WHERE id < 5; DELETE FROM ONLY key WHERE id = 6; INSERT INTO heir VALUES (7, 9), (8, 2)"
 step "TRUNCATE ONLY h"
 step "TRUNCATE hc"
 q "SET pg_trickle.block_source_ddl = off; ALTER TABLE h ALTER COLUMN k TYPE bigint"
