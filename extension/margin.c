@@ -23,7 +23,6 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -63,17 +62,11 @@ reversed(List *order)
 	foreach (lc, order)
 	{
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
-		Oid opfamily;
-		Oid type;
-		int16 strategy;
 
 		*key = *(PgtSortKey *) lfirst(lc);
-		if (!get_ordering_op_properties(key->sortop, &opfamily, &type, &strategy))
-			return NIL;
-		key->sortop = get_opfamily_member(opfamily, type, type,
-										  strategy == BTLessStrategyNumber ? BTGreaterStrategyNumber : BTLessStrategyNumber);
+		key->sortop = get_commutator(key->sortop);
 		key->nulls_first = !key->nulls_first;
-		if (!OidIsValid(key->sortop))
+		if (!OidIsValid(key->sortop) || !OidIsValid(get_equality_op_for_ordering_op(key->sortop, NULL)))
 			return NIL;
 		out = lappend(out, key);
 	}
