@@ -111,11 +111,56 @@ check_columns(Query *query)
 						errmsg("the defining query yields no column")));
 }
 
+/* SEARCH and CYCLE of a recursive query. */
+typedef struct Clauses
+{
+	CommonTableExpr *cte;
+	CTESearchClause *search;
+	CTECycleClause *cycle;
+} Clauses;
+
+static bool
+collect_clauses(Node *node, List **clauses)
+{
+	CommonTableExpr *cte = (CommonTableExpr *) node;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_clauses, clauses, 0);
+	if (IsA(node, CommonTableExpr) && (cte->search_clause != NULL || cte->cycle_clause != NULL))
+	{
+		Clauses *c = palloc(sizeof(Clauses));
+
+		*c = (Clauses){cte, cte->search_clause, cte->cycle_clause};
+		cte->search_clause = NULL;
+		cte->cycle_clause = NULL;
+		*clauses = lappend(*clauses, c);
+	}
+	return expression_tree_walker(node, collect_clauses, clauses);
+}
+
+/* The rewriter writes the columns out and leaves the clauses where they are: the query's text would then have both. */
+static void
+put_back_clauses(List *clauses)
+{
+	ListCell *lc;
+
+	foreach (lc, clauses)
+	{
+		Clauses *c = lfirst(lc);
+
+		c->cte->search_clause = c->search;
+		c->cte->cycle_clause = c->cycle;
+	}
+}
+
 Query *
 pgt_analyze_text(const char *text)
 {
 	List *raw = pg_parse_query(text);
 	List *queries;
+	List *clauses = NIL;
 	Query *query;
 
 	if (list_length(raw) != 1)
@@ -124,7 +169,10 @@ pgt_analyze_text(const char *text)
 	if (!IsA(linitial_node(RawStmt, raw)->stmt, SelectStmt))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("the defining query of a stream table must be a SELECT")));
-	queries = pg_analyze_and_rewrite_fixedparams(linitial_node(RawStmt, raw), text, NULL, 0, NULL);
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw), text, NULL, 0, NULL);
+	(void) collect_clauses((Node *) query, &clauses);
+	queries = pg_rewrite_query(query);
+	put_back_clauses(clauses);
 	query = list_length(queries) == 1 ? linitial_node(Query, queries) : NULL;
 	if (query == NULL || query->commandType != CMD_SELECT || query->utilityStmt != NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -205,7 +205,7 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 	pgt_add_entry(block, rtindex, vars_of(op, shift + 1));
 }
 
-/* The recursion's own rows: a table without a relation, which the rules of recursion.c put something in place of. */
+/* The rows of the recursion around it, all columns. */
 static PgtOp *
 build_self(RangeTblEntry *rte)
 {
@@ -240,11 +240,7 @@ build_cte(PgtBlock *block, RangeTblEntry *rte)
 	PgtLevel *level;
 	CommonTableExpr *cte = pgt_find_cte(block->level, rte, &level);
 
-	if (!cte->cterecursive)
-		return pgt_build_query((Query *) cte->ctequery, level);
-	pgt_not_built("WITH RECURSIVE below other operations",
-				  "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
-	return build_self(rte);
+	return cte->cterecursive ? pgt_build_recursion(cte, level) : pgt_build_query((Query *) cte->ctequery, level);
 }
 
 static PgtOp *
@@ -608,8 +604,8 @@ build_grouped(PgtBlock *block, Query *query, List *targets, Node *having)
 
 /* --- one level --- */
 
-static PgtOp *
-as_select(PgtOp *op)
+PgtOp *
+pgt_as_select(PgtOp *op)
 {
 	if (op->kind == PGT_OP_SELECT)
 		return op;
@@ -620,22 +616,22 @@ PgtOp *
 pgt_make_distinct(PgtOp *child)
 {
 	if (child->kind != PGT_OP_UNION)
-		child = as_select(child);
+		child = pgt_as_select(child);
 	return make_agg(child, child->ncols, NIL, false);
 }
 
-/* The leaf's columns in the set operation's column types, as the planner will coerce them. */
-PgtOp *
-pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
+/* Expressions in the set operation's column types, as the planner will coerce them. */
+List *
+pgt_coerce_columns(List *exprs, SetOperationStmt *setop)
 {
 	List *targets = NIL;
+	ListCell *le;
 	ListCell *t;
 	ListCell *c;
-	int col = 1;
 
-	forboth(t, setop->colTypes, c, setop->colCollations)
+	forthree(le, exprs, t, setop->colTypes, c, setop->colCollations)
 	{
-		Node *e = (Node *) pgt_op_var(leaf, 1, col++);
+		Node *e = lfirst(le);
 
 		if (exprType(e) != lfirst_oid(t))
 			e = coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION");
@@ -643,7 +639,13 @@ pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
 			e = (Node *) makeRelabelType((Expr *) e, exprType(e), exprTypmod(e), lfirst_oid(c), COERCE_IMPLICIT_CAST);
 		targets = lappend(targets, e);
 	}
-	return pgt_make_select(list_make1(leaf), NIL, targets);
+	return targets;
+}
+
+PgtOp *
+pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop)
+{
+	return pgt_make_select(list_make1(leaf), NIL, pgt_coerce_columns(vars_of(leaf, 1), setop));
 }
 
 static void
@@ -732,37 +734,20 @@ pgt_build_query(Query *query, PgtLevel *up)
 	return pgt_build_top(query, op);
 }
 
-void
-pgt_build_start(PgtFindings *found)
-{
-	next_id = 1;
-	findings = found;
-	pgt_apply_reset();
-}
-
-/* One term of a recursion, by itself. */
-PgtOp *
-pgt_build_term(Query *query, PgtLevel *up)
-{
-	PgtOp *op = as_select(pgt_build_query(query, up));
-
-	pgt_check_closed(op);
-	if (findings->full_reason == NULL && op->ncols > 0)
-		pgt_op_prune(op, bms_add_range(NULL, 1, op->ncols));
-	return op;
-}
-
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
 {
 	PgtOp *op;
 
-	pgt_build_start(found);
-	op = as_select(pgt_build_query(query, NULL));
+	next_id = 1;
+	findings = found;
+	pgt_apply_reset();
+	op = pgt_as_select(pgt_build_query(query, NULL));
 	pgt_check_closed(op);
 	if (found->clocked)
 		pgt_clock_lift(op);
+	pgt_check_recursions(op);
 	if (found->full_reason != NULL)
 		return NULL;
 	if (op->ncols > 0)

@@ -36,21 +36,18 @@ extern PgtOp *pgt_build_query(Query *query, PgtLevel *up);
 extern void pgt_build_from(PgtBlock *block, Node *node);
 extern Node *pgt_rebase(PgtBlock *block, Node *node);
 extern PgtOp *pgt_make_select(List *inputs, List *quals, List *targets);
-extern PgtOp *pgt_build_op(PgtOpKind kind); /* with the next number */
+extern PgtOp *pgt_build_op(PgtOpKind kind);                      /* with the next number */
 extern void pgt_not_built(const char *reason, const char *hint); /* the query is not incremental after all; building goes on */
 
 extern const char *pgt_build_reason(void);         /* what pgt_not_built said, or NULL */
 extern void pgt_build_forgive(const char *reason); /* back to an earlier one: another way was found */
 extern PgtOp *pgt_close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset);
 extern CommonTableExpr *pgt_find_cte(PgtLevel *level, RangeTblEntry *rte, PgtLevel **where);
-
-struct PgtFindings;
-extern void pgt_build_start(struct PgtFindings *found); /* before the first node of a tree */
-extern PgtOp *pgt_build_term(Query *query, PgtLevel *up);
-
+extern PgtOp *pgt_as_select(PgtOp *op);
 extern PgtOp *pgt_build_level(PgtLevel *level, List *exprs); /* FROM, WHERE, GROUP BY and HAVING of a level; yields exprs */
 extern PgtOp *pgt_build_setop(PgtLevel *level, SetOperationStmt *setop);
 extern PgtOp *pgt_coerce_leaf(PgtOp *leaf, SetOperationStmt *setop);
+extern List *pgt_coerce_columns(List *exprs, SetOperationStmt *setop);
 extern PgtOp *pgt_make_distinct(PgtOp *child);
 
 /* build_entry.c */
@@ -76,6 +73,10 @@ extern bool pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc); /* its orde
 
 /* build_grouping.c */
 extern PgtOp *pgt_build_grouping_sets(PgtLevel *level, List *exprs);
+
+/* build_recursion.c */
+extern PgtOp *pgt_build_recursion(CommonTableExpr *cte, PgtLevel *level); /* level: whose WITH it stands in */
+extern void pgt_check_recursions(PgtOp *root);                            /* once the tree is whole: those that are not maintained after all */
 
 /* build_apply.c */
 extern void pgt_apply_reset(void);         /* before each tree */

@@ -1,145 +1,170 @@
 /*
- * build_recursion.c - which recursive queries are maintained: those that yield the recursion's rows as they are.
+ * build_recursion.c - the operator node of WITH RECURSIVE, and which recursions are maintained.
  *
- * The rules (recursion.c) need the recursion's old rows, and the ST has them if it is nothing but the recursion: SELECT its
- * columns in order FROM it, no more.  Anything on top belongs into another ST over this one.  Both terms must be
- * plain: the base anything that is incremental by itself, the step an inner join of tables with the recursion.
+ * Both terms are built like any query; the step must be one inner join in which the recursion's own rows are an input, so that it is
+ * linear in them.  All else may be anything that has a delta: tables, views, aggregations, other recursions.
+ *
+ * The rules (recursion.c) need the recursion's old rows.  The ST has them if it is nothing but the recursion; else they are
+ * kept in an inner table, whose columns cannot have every type.
  */
 #include "postgres.h"
 
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 
-#include "analyze.h"
 #include "build.h"
-#include "catalog/pg_collation.h"
+#include "inner.h"
 #include "recursion.h"
 
-#define ALONE_HINT "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that."
-#define STEP_HINT "Write the recursive term as an inner join of tables with the recursion; what it cannot say belongs into a view of its tables."
+#define STEP_HINT "Write the recursive term as an inner join of tables, views or subqueries with the recursion: without a subquery in its " \
+				  "conditions, LATERAL, outer join, or function in FROM beside it."
+#define TYPE_HINT "Cast to types such as integer, text, or numeric with a declared scale, the same in both terms, or use UNION ALL."
+#define CYCLE_HINT "Collect the path in an array of your own, in place of SEARCH and CYCLE: ... , path || id ... WHERE id <> ALL (path)."
 
-bool
-pgt_is_recursive(Query *query)
-{
-	ListCell *lc;
+/* --- terms --- */
 
-	foreach (lc, query->cteList)
-		if (((CommonTableExpr *) lfirst(lc))->cterecursive)
-			return true;
-	return false;
-}
-
-/* The level is nothing but SELECT columns FROM one CTE, in order; returns the CTE. */
-static CommonTableExpr *
-selected_cte(Query *query)
-{
-	RangeTblRef *ref = list_length(query->jointree->fromlist) == 1 ? linitial(query->jointree->fromlist) : NULL;
-	CommonTableExpr *cte = list_length(query->cteList) == 1 ? linitial(query->cteList) : NULL;
-	ListCell *lc;
-	int n = 0;
-
-	if (ref == NULL || cte == NULL || !IsA(ref, RangeTblRef) || rt_fetch(ref->rtindex, query->rtable)->rtekind != RTE_CTE ||
-		query->jointree->quals != NULL || query->setOperations != NULL || query->hasAggs || query->groupClause != NIL ||
-		query->groupingSets != NIL || query->havingQual != NULL || query->hasWindowFuncs || query->distinctClause != NIL ||
-		query->sortClause != NIL || query->limitCount != NULL || query->limitOffset != NULL)
-		return NULL;
-	foreach (lc, query->targetList)
-	{
-		Var *v = (Var *) ((TargetEntry *) lfirst(lc))->expr;
-
-		if (!IsA(v, Var) || v->varno != ref->rtindex || v->varattno != ++n)
-			return NULL;
-	}
-	return n == list_length(cte->ctecolnames) ? cte : NULL;
-}
-
-/* Is it UNION [ALL] of two queries?  ORDER BY, LIMIT and the like have no place beside recursion in PostgreSQL. */
+/* ORDER BY, LIMIT and the like have no place beside recursion in PostgreSQL. */
 static SetOperationStmt *
 recursive_union(CommonTableExpr *cte)
 {
 	Query *query = (Query *) cte->ctequery;
 	SetOperationStmt *setop = IsA(query, Query) ? (SetOperationStmt *) query->setOperations : NULL;
 
-	if (setop == NULL || !IsA(setop, SetOperationStmt) || setop->op != SETOP_UNION || !IsA(setop->larg, RangeTblRef) ||
-		!IsA(setop->rarg, RangeTblRef) || query->cteList != NIL || cte->search_clause != NULL || cte->cycle_clause != NULL)
-		return NULL;
-	return setop;
+	return setop != NULL && IsA(setop, SetOperationStmt) && setop->op == SETOP_UNION && IsA(setop->rarg, RangeTblRef) ? setop : NULL;
 }
 
-static Query *
-term_query(CommonTableExpr *cte, Node *arg)
+static PgtOp *
+build_term(PgtLevel *level, Node *arg, SetOperationStmt *setop)
 {
-	return rt_fetch(((RangeTblRef *) arg)->rtindex, ((Query *) cte->ctequery)->rtable)->subquery;
+	PgtOp *op;
+
+	if (IsA(arg, RangeTblRef))
+		op = pgt_build_query(rt_fetch(((RangeTblRef *) arg)->rtindex, level->query->rtable)->subquery, level);
+	else
+		op = pgt_build_setop(level, (SetOperationStmt *) arg);
+	op = pgt_as_select(op);
+	op->targets = pgt_coerce_columns(op->targets, setop);
+	pgt_op_describe(op);
+	return op;
 }
 
-/* Columns of a term have the recursion's types, and compare in one way only. */
-static bool
-columns_fit(const PgtOp *op, SetOperationStmt *setop)
+/* How often a recursion's own rows are read at and below the node; a recursion in there reads its own. */
+static int
+count_self(const PgtOp *op)
 {
-	if (op->ncols != list_length(setop->colTypes))
-		return false;
+	int n = pgt_op_is_self(op) ? 1 : 0;
+	ListCell *lc;
+
+	if (op->kind != PGT_OP_RECURSION)
+		foreach (lc, op->children)
+			n += count_self(lfirst(lc));
+	return n;
+}
+
+/*
+ * A column is never NULL when the base's is not, and the step's is not if that holds of the rows it starts from.  Begins with what the
+ * base says, and gives up columns until all that is left follows from itself.
+ */
+static void
+prove_notnull(PgtOp *op)
+{
+	PgtOp *base = pgt_op_child(op, 1);
+	PgtOp *step = pgt_op_child(op, 2);
+	PgtOp *self = pgt_op_child(step, pgt_op_self(op));
+	bool again = true;
+
 	for (int i = 0; i < op->ncols; i++)
+		self->cols[i].notnull = base->cols[i].notnull;
+	while (again)
 	{
-		const PgtCol *col = &op->cols[i];
-
-		if (col->type != list_nth_oid(setop->colTypes, i) || col->collation != list_nth_oid(setop->colCollations, i) ||
-			(OidIsValid(col->collation) && col->collation != DEFAULT_COLLATION_OID) || !pgt_type_has_hash(col->type) ||
-			!pgt_col_image_safe(col))
-			return false;
+		again = false;
+		pgt_op_describe(step);
+		for (int i = 0; i < op->ncols; i++)
+		{
+			again |= self->cols[i].notnull && !step->cols[i].notnull;
+			self->cols[i].notnull &= step->cols[i].notnull;
+		}
 	}
+	pgt_op_describe(op);
+}
+
+/* --- what is maintained --- */
+
+/* UNION compares rows: what is equal must look equal.  UNION ALL only counts them. */
+static bool
+is_comparable(const PgtOp *op)
+{
+	for (int i = 0; i < op->ncols; i++)
+		if (!pgt_type_has_hash(op->cols[i].type) || (op->distinct && !pgt_col_image_safe(&op->cols[i])))
+			return false;
 	return true;
 }
 
-/* The ordinal of the recursion's own rows, if all other inputs are tables; else 0. */
-static int
-self_of(const PgtOp *step)
+PgtOp *
+pgt_build_recursion(CommonTableExpr *cte, PgtLevel *level)
 {
-	int self = 0;
+	SetOperationStmt *setop = recursive_union(cte);
+	PgtLevel own = {(Query *) cte->ctequery, level};
+	PgtOp *op = pgt_build_op(PGT_OP_RECURSION);
+	int n = list_length(cte->ctecoltypes);
 
-	if (step->kind != PGT_OP_SELECT)
-		return 0;
-	for (int i = 1; i <= list_length(step->children); i++)
+	op->ncols = n;
+	op->cols = palloc0(sizeof(PgtCol) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		op->cols[i] = (PgtCol){list_nth_oid(cte->ctecoltypes, i), list_nth_int(cte->ctecoltypmods, i), list_nth_oid(cte->ctecolcollations, i), false};
+	if (setop == NULL || cte->search_clause != NULL || cte->cycle_clause != NULL)
 	{
-		PgtOp *child = pgt_op_child(step, i);
-
-		if (child->kind != PGT_OP_SCAN)
-			return 0;
-		if (!OidIsValid(child->relid))
-			self = i;
+		pgt_not_built("WITH RECURSIVE with SEARCH or CYCLE", CYCLE_HINT);
+		return op;
 	}
-	return self;
+	op->distinct = !setop->all;
+	op->children = list_make2(build_term(&own, setop->larg, setop), build_term(&own, setop->rarg, setop));
+	if (pgt_is_correlated((Node *) own.query))
+		pgt_not_built("WITH RECURSIVE that refers to the query around it", "Recurse over all rows, and join the result with the query around it.");
+	if (pgt_op_self(op) == 0 || count_self(pgt_op_child(op, 2)) != 1 || count_self(pgt_op_child(op, 1)) != 0)
+		pgt_not_built("a recursive term that is no inner join", STEP_HINT);
+	else
+		prove_notnull(op);
+	if (!is_comparable(op))
+		pgt_not_built("WITH RECURSIVE over values that are equal in more than one form", TYPE_HINT);
+	return op;
 }
 
-PgtRecursion *
-pgt_build_recursion(Query *query, PgtFindings *found)
+PgtOp *
+pgt_recursion_of(const PgtOp *root)
 {
-	PgtRecursion *rec = palloc0(sizeof(PgtRecursion));
-	CommonTableExpr *cte = selected_cte(query);
-	SetOperationStmt *setop = cte == NULL ? NULL : recursive_union(cte);
-	PgtLevel top = {query, NULL};
-	PgtLevel level = {cte == NULL ? NULL : (Query *) cte->ctequery, &top};
+	PgtOp *op = list_length(root->children) == 1 ? pgt_op_child(root, 1) : NULL;
+	ListCell *lc;
 
-	pgt_build_start(found);
-	if (cte == NULL)
-		pgt_not_built("WITH RECURSIVE below other operations", ALONE_HINT);
-	else if (setop == NULL || found->clocked)
-		pgt_not_built("WITH RECURSIVE of this form", "Use one UNION or UNION ALL, without SEARCH, CYCLE and clock functions.");
-	if (found->full_reason != NULL)
+	if (op == NULL || op->kind != PGT_OP_RECURSION || root->quals != NIL || root->clock || root->ncols != op->ncols)
 		return NULL;
-	rec->distinct = !setop->all;
-	rec->base = pgt_build_term(term_query(cte, setop->larg), &level);
-	rec->step = pgt_build_term(term_query(cte, setop->rarg), &level);
-	if (found->full_reason != NULL)
-		return NULL;
-	rec->self = self_of(rec->step);
-	if (rec->self == 0)
-		pgt_not_built("a recursive term that is no inner join of tables", STEP_HINT);
-	else if (!columns_fit(rec->base, setop) || !columns_fit(rec->step, setop))
-		pgt_not_built("WITH RECURSIVE over values that are equal in more than one form",
-					  "Cast to types such as integer, text, or numeric with a declared scale, the same in both terms.");
-	if (found->full_reason != NULL)
-		return NULL;
-	rec->root = pgt_build_op(PGT_OP_UNION);
-	rec->root->children = list_make2(rec->base, rec->step);
-	return rec;
+	foreach (lc, root->targets)
+	{
+		Var *v = lfirst(lc);
+
+		if (!IsA(v, Var) || v->varattno != foreach_current_index(lc) + 1)
+			return NULL;
+	}
+	return op;
+}
+
+static void
+check_below(const PgtOp *op, const PgtOp *own)
+{
+	ListCell *lc;
+
+	if (op->kind == PGT_OP_RECURSION && pgt_op_self(op) == 0)
+		pgt_not_built("a clock function compared with a recursion's own rows", "Compare with the clock outside the recursion.");
+	for (int i = 0; op->kind == PGT_OP_RECURSION && op != own && i < op->ncols; i++)
+		if (!pgt_inner_can_keep(&op->cols[i]))
+			pgt_not_built("WITH RECURSIVE below other operations over columns of composite, domain or range types",
+						  "Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
+	foreach (lc, op->children)
+		check_below(lfirst(lc), own);
+}
+
+void
+pgt_check_recursions(PgtOp *root)
+{
+	check_below(root, pgt_recursion_of(root));
 }

@@ -114,8 +114,10 @@ make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 			return pgt_delta_apply(cxt, op);
 		case PGT_OP_PART:
 			return pgt_delta_part(cxt, op);
+		case PGT_OP_RECURSION:
+			break; /* always kept: its old rows are needed */
 	}
-	return NULL;
+	elog(ERROR, "a recursion whose rows are not kept has no delta");
 }
 
 PgtFrom

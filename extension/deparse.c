@@ -223,12 +223,43 @@ pgt_join2(const char *a, const char *b)
 
 /* --- post state --- */
 
+char *
+pgt_self_rows(const PgtOp *self, const char *from)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, self->attnums)
+		appendStringInfo(&s, "%sr.c%d AS c%d", foreach_current_index(lc) > 0 ? ", " : "", lfirst_int(lc), foreach_current_index(lc) + 1);
+	return psprintf("SELECT %s FROM %s r", s.data, from);
+}
+
+char *
+pgt_recursive_columns(const PgtOp *op, const char *alias)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < op->ncols; i++)
+	{
+		const PgtCol *col = &op->cols[i];
+
+		appendStringInfo(&s, "%sCAST(%s.c%d AS %s)%s%s AS c%d", i > 0 ? ", " : "", alias, i + 1, pgt_type_name(col->type, col->typmod),
+						 OidIsValid(col->collation) ? " COLLATE " : "", OidIsValid(col->collation) ? generate_collation_name(col->collation) : "",
+						 i + 1);
+	}
+	return s.data;
+}
+
 static char *
 post_scan(const PgtOp *op)
 {
 	StringInfoData s;
 	ListCell *lc;
 
+	if (pgt_op_is_self(op))
+		return pgt_self_rows(op, "r");
 	initStringInfo(&s);
 	appendStringInfoString(&s, "SELECT ");
 	foreach (lc, op->attnums)
@@ -352,6 +383,16 @@ post_apply(const PgtOp *op)
 	return pgt_template_sql(op, froms, false);
 }
 
+/* A recursion inside this one hides the name: SELF is always that of the recursion directly around it. */
+static char *
+post_recursion(const PgtOp *op)
+{
+	char *cols = pgt_recursive_columns(op, "q");
+
+	return psprintf("WITH RECURSIVE r AS (SELECT %s FROM (%s) q UNION %sSELECT %s FROM (%s) q) SELECT %s FROM r", cols, pgt_post(pgt_op_child(op, 1)),
+					op->distinct ? "" : "ALL ", cols, pgt_post(pgt_op_child(op, 2)), pgt_columns("r", op->ncols, 0));
+}
+
 char *
 pgt_post(const PgtOp *op)
 {
@@ -373,6 +414,8 @@ pgt_post(const PgtOp *op)
 			return post_apply(op);
 		case PGT_OP_PART:
 			return pgt_part_sql(op, psprintf("(%s)", pgt_post(pgt_op_child(op, 1))));
+		case PGT_OP_RECURSION:
+			return post_recursion(op);
 	}
 	return NULL;
 }

@@ -29,6 +29,12 @@ extern char *pgt_columns(const char *alias, int n, int offset);
 /* "alias.c1, ..." */
 extern char *pgt_key_list(const char *alias, int n);
 
+/* A recursion's own rows as the step reads them, from a FROM item that has them all. */
+extern char *pgt_self_rows(const PgtOp *self, const char *from);
+
+/* "CAST(alias.c1 AS type) AS c1, ...": the terms of WITH RECURSIVE must agree in type, modifier and collation. */
+extern char *pgt_recursive_columns(const PgtOp *op, const char *alias);
+
 /* Post state: SELECT c1..cn of the node over the tables as they are. */
 extern char *pgt_post(const PgtOp *op);
 

@@ -5,7 +5,8 @@
  * its new value are then known without reading its input) or read whole by something above: ORDER BY with LIMIT, windows over all
  * rows, a condition with a subquery that refers to nothing outside, HAVING, extrema of groups.  Elsewhere touched groups are
  * recomputed, which needs no storage.  Of the rows below a LIMIT the first are kept (margin.h), where neither such an AGG nor an index
- * of a table gives them in its order.
+ * of a table gives them in its order.  Kept whole is every RECURSION, whose old rows its rules need, unless the ST has them; and what a recursive step
+ * joins with, where the planner would compute all of it for one row.
  *
  * A program maintains its stores first, innermost first, and writes each one's table at once: whatever comes later reads the post
  * state there.  Group keys have one image per value, so that a group's row is the same bytes in every statement.
@@ -16,6 +17,8 @@
 #include "access/table.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -24,13 +27,14 @@
 #include "apply.h"
 #include "inner.h"
 #include "part.h"
+#include "recursion.h"
 #include "weights.h"
 
 /* --- what can be kept --- */
 
 /* Types that a hidden column may have without standing in the way of DDL on the type. */
-static bool
-can_be_column(const PgtCol *col)
+bool
+pgt_inner_can_keep(const PgtCol *col)
 {
 	Oid element = get_element_type(col->type);
 	char kind = get_typtype(OidIsValid(element) ? element : col->type);
@@ -44,7 +48,7 @@ static PgtStates *
 storable_states(const PgtOp *agg)
 {
 	for (int i = 0; i < agg->ncols; i++)
-		if (!can_be_column(&agg->cols[i]))
+		if (!pgt_inner_can_keep(&agg->cols[i]))
 			return NULL;
 	for (int k = 0; k < agg->nkeys; k++)
 		if (!pgt_type_has_order(agg->cols[k].type) || !pgt_type_has_hash(agg->cols[k].type) || !pgt_col_image_safe(&agg->cols[k]))
@@ -174,16 +178,16 @@ add_inner(PgtOp *op, PgtInner inner, List **inners)
 	*inners = lappend(*inners, op->inner);
 }
 
-/* All rows of an AGG. */
+/* All rows: of an AGG with its states, or of any node as a bag. */
 static void
-keep(PgtOp *op, List *order, List **inners)
+keep(PgtOp *op, List *order, bool bag, List **inners)
 {
 	PgtInner inner = {.text = pgt_post(op), .order = order};
 
 	if (share(op, inner.text, order, *inners))
 		return;
-	inner.store = pgt_store_plan(all_columns(op), column_names(op));
-	if (inner.store->kind == PGT_STORE_WEIGHTS) /* else too wide */
+	inner.store = bag ? pgt_store_bag(op, column_names(op)) : pgt_store_plan(all_columns(op), column_names(op));
+	if (bag || inner.store->kind == PGT_STORE_WEIGHTS) /* else too wide */
 		add_inner(op, inner, inners);
 }
 
@@ -240,6 +244,8 @@ order_served(const PgtOp *op, int col)
 			return IsA(v, Var) && v->varno == 1 && v->varlevelsup == 0 && order_served(pgt_op_child(op, 1), v->varattno);
 		case PGT_OP_AGG:
 			return storable_states(op) != NULL; /* it will be kept, with an index */
+		case PGT_OP_RECURSION:
+			return true;
 		default:
 			return false;
 	}
@@ -285,7 +291,7 @@ margin_below(const PgtOp *op)
 		bms_is_empty(child->sources) || order_served(child, ((PgtSortKey *) linitial(limit->order))->col))
 		return NULL;
 	for (int i = 0; i < child->ncols; i++)
-		if (!can_be_column(&child->cols[i]) || (!pgt_col_image_safe(&child->cols[i]) && !images_stay(child)))
+		if (!pgt_inner_can_keep(&child->cols[i]) || (!pgt_col_image_safe(&child->cols[i]) && !images_stay(child)))
 			return NULL;
 	margin = pgt_margin_make(op);
 	return margin == NULL || (margin->needed > MAX_ROWS_OF_ONE_TABLE && of_one_table(child)) ? NULL : margin;
@@ -318,7 +324,49 @@ plan_agg(PgtOp *op, Use use, List **inners)
 	/* recomputed groups look into a nested aggregation by keys that the planner does not carry below its GROUP BY */
 	plan_children(op, (Use){!kept || any_extremum(states), NIL}, inners);
 	if (kept)
-		keep(op, use.order, inners);
+		keep(op, use.order, false, inners);
+}
+
+/* Would the planner compute all of it for a join with few rows? */
+static bool
+is_opaque(const PgtOp *op)
+{
+	ListCell *lc;
+
+	if (op->inner != NULL)
+		return false;
+	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
+		return true;
+	foreach (lc, op->children)
+		if (is_opaque(lfirst(lc)))
+			return true;
+	return false;
+}
+
+/* An input that every step looks into. */
+static void
+plan_input(PgtOp *op, List **inners)
+{
+	plan_node(op, (Use){true, NIL}, inners);
+	if (!is_opaque(op) || op->ncols == 0 || op->clock)
+		return;
+	for (int i = 0; i < op->ncols; i++)
+		if (!pgt_inner_can_keep(&op->cols[i]) || !pgt_col_image_safe(&op->cols[i]))
+			return;
+	keep(op, NIL, true, inners);
+}
+
+/* Below a recursion.  UNION asks the base for rows that were lost. */
+static void
+plan_terms(PgtOp *op, List **inners)
+{
+	PgtOp *step = pgt_op_child(op, 2);
+	ListCell *lc;
+
+	plan_node(pgt_op_child(op, 1), (Use){op->distinct, NIL}, inners);
+	foreach (lc, step->children)
+		if (!pgt_op_is_self(lfirst(lc)))
+			plan_input(lfirst(lc), inners);
 }
 
 static void
@@ -354,10 +402,107 @@ plan_node(PgtOp *op, Use use, List **inners)
 		case PGT_OP_SELECT:
 			plan_children(op, (Use){use.whole, order_below(op, use.order)}, inners);
 			break;
+		case PGT_OP_RECURSION:
+			plan_terms(op, inners);
+			keep(op, use.order, true, inners);
+			break;
 		default:
 			plan_children(op, (Use){use.whole, NIL}, inners);
 			break;
 	}
+}
+
+/* --- by what kept rows are looked up --- */
+
+#define MAX_LOOKUPS 4
+
+/* Groups are found by all their keys anyway. */
+static bool
+wants_lookup(const PgtOp *op, int col)
+{
+	PgtStore *store = op->inner->store;
+
+	if (op->inner->margin != NULL || !pgt_type_has_hash(op->cols[col - 1].type) || list_length(op->inner->lookups) >= MAX_LOOKUPS)
+		return false;
+	return store->kind == PGT_STORE_BAG || (col <= op->nkeys && (!store->unique || col > 1));
+}
+
+/* Column `col` of the node is compared with something: note that for the kept rows it comes from, if there are such. */
+static void
+note_lookup(PgtOp *op, int col)
+{
+	PgtOp *left;
+	ListCell *lc;
+	Var *v;
+
+	if (op->inner != NULL)
+	{
+		if (wants_lookup(op, col))
+			op->inner->lookups = list_append_unique_int(op->inner->lookups, col);
+		return;
+	}
+	switch (op->kind)
+	{
+		case PGT_OP_UNION:
+			foreach (lc, op->children)
+				note_lookup(lfirst(lc), col);
+			break;
+		case PGT_OP_SELECT:
+			v = list_nth(op->targets, col - 1);
+			if (IsA(v, Var))
+				note_lookup(pgt_op_child(op, v->varno), v->varattno);
+			break;
+		case PGT_OP_OUTER:
+			left = pgt_op_child(op, 1);
+			note_lookup(col <= left->ncols ? left : pgt_op_child(op, 2), col <= left->ncols ? col : col - left->ncols);
+			break;
+		case PGT_OP_PART:
+			if (col <= pgt_op_child(op, 1)->ncols)
+				note_lookup(pgt_op_child(op, 1), col);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+note_equalities(PgtOp *op, List *quals)
+{
+	ListCell *lc;
+
+	foreach (lc, quals)
+	{
+		OpExpr *e = lfirst(lc);
+
+		if (!IsA(e, OpExpr) || list_length(e->args) != 2 || !op_mergejoinable(e->opno, exprType(linitial(e->args))))
+			continue;
+		for (int i = 0; i < 2; i++)
+		{
+			Var *v = list_nth(e->args, i);
+
+			if (IsA(v, Var) && v->varlevelsup == 0 && contain_var_clause(list_nth(e->args, 1 - i)))
+				note_lookup(pgt_op_child(op, v->varno), v->varattno);
+		}
+	}
+}
+
+/* Joins look for rows that meet a change of the other side, groups and partitions for those of a key. */
+static void
+find_lookups(PgtOp *op)
+{
+	ListCell *lc;
+
+	note_equalities(op, op->quals);
+	foreach (lc, op->touches)
+		note_equalities(op, lfirst(lc));
+	for (int k = 1; op->kind == PGT_OP_AGG && k <= op->nkeys; k++)
+		note_lookup(pgt_op_child(op, 1), k);
+	foreach (lc, op->part == NULL ? NIL : op->part->keys)
+		note_lookup(pgt_op_child(op, 1), lfirst_int(lc));
+	foreach (lc, op->children)
+		find_lookups(lfirst(lc));
+	if (op->kind == PGT_OP_RECURSION && op->inner != NULL)
+		op->inner->lookups = list_union_int(pgt_recursion_lookups(op), op->inner->lookups);
 }
 
 List *
@@ -367,7 +512,9 @@ pgt_inner_plan(PgtOp *root)
 	List *inners = NIL;
 	PgtStates *states;
 
-	if (agg == NULL || agg->kind != PGT_OP_AGG)
+	if (pgt_recursion_of(root) != NULL)
+		plan_terms(pgt_recursion_of(root), &inners); /* the ST itself keeps the rows */
+	else if (agg == NULL || agg->kind != PGT_OP_AGG)
 		plan_node(root, (Use){false, NIL}, &inners);
 	else if (root->quals != NIL)
 		plan_node(agg, (Use){true, NIL}, &inners); /* groups that HAVING hides */
@@ -377,6 +524,7 @@ pgt_inner_plan(PgtOp *root)
 		states = pgt_states_plan(agg);
 		plan_children(agg, (Use){states == NULL || any_extremum(states), NIL}, &inners);
 	}
+	find_lookups(root);
 	return inners;
 }
 
@@ -413,12 +561,15 @@ table_of(const PgtInner *inner)
 	PgtStore *store = inner->store;
 	PgtInnerTable table = {store->ncols, palloc0(sizeof(PgtViewColumn) * Max(1, store->ncols)), pgt_store_indexes(store)};
 	char *order = order_index(inner);
+	ListCell *lc;
 
 	for (int i = 0; i < store->ncols; i++)
 		table.columns[i] = (PgtViewColumn){store->plain_names[i], store->cols[i].type, store->cols[i].typmod, store->cols[i].collation,
 										   i >= store->nvisible};
 	if (order != NULL)
 		table.indexes = lappend(table.indexes, order);
+	foreach (lc, inner->lookups)
+		table.indexes = lappend(table.indexes, pgt_recursion_index(store, lfirst_int(lc)));
 	return table;
 }
 
@@ -486,17 +637,25 @@ target_of(const PgtInner *inner)
 	return (PgtTarget){.st = inner->table, .number = inner->number};
 }
 
-/* Of a margin whose own table nothing may read meanwhile. */
+/* The rows from what lies below, not from their own table. */
+static char *
+rows_below(PgtInner *inner)
+{
+	char *table = inner->table;
+	char *sql;
+
+	if (inner->store->kind != PGT_STORE_BAG)
+		return pgt_store_load(inner->store);
+	inner->table = NULL;
+	sql = pgt_post(inner->store->root);
+	inner->table = table;
+	return sql;
+}
+
 static PgtMarginTables
 margin_tables(PgtInner *inner)
 {
-	char *table = inner->table;
-	PgtMarginTables tables = {.store = inner->store, .target = target_of(inner), .state = inner->state};
-
-	inner->table = NULL;
-	tables.rows = pgt_post(inner->store->root);
-	inner->table = table;
-	return tables;
+	return (PgtMarginTables){.store = inner->store, .target = target_of(inner), .state = inner->state, .rows = rows_below(inner)};
 }
 
 static void
@@ -515,6 +674,26 @@ maintain_margin(PgtDeltaCtx *cxt, PgtInner *inner)
 }
 
 static void
+maintain_bag(PgtDeltaCtx *cxt, PgtInner *inner)
+{
+	PgtStore *store = inner->store;
+	PgtTarget target = target_of(inner);
+	char *table = inner->table;
+	char *change;
+	List *steps;
+
+	inner->table = NULL;
+	if (store->root->kind == PGT_OP_RECURSION)
+		change = pgt_recursion_delta(cxt, store->root, store, &target);
+	else
+		change = pgt_select_of(pgt_net(store->cols, store->nvisible, pgt_delta(cxt, store->root)));
+	inner->table = table;
+	steps = pgt_apply_bag(store, &target, change);
+	inner->delta = ((PgtStep *) linitial(steps))->name;
+	cxt->steps = list_concat(cxt->steps, steps);
+}
+
+static void
 maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 {
 	PgtTarget target = target_of(inner);
@@ -523,6 +702,11 @@ maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 	if (inner->margin != NULL)
 	{
 		maintain_margin(cxt, inner);
+		return;
+	}
+	if (inner->store->kind == PGT_STORE_BAG)
+	{
+		maintain_bag(cxt, inner);
 		return;
 	}
 	changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
@@ -555,7 +739,7 @@ load_one(PgtInner *inner)
 	}
 	return list_make1(pgt_step(PGT_STEP_DML, PGT_COUNT_NONE, NULL,
 							   psprintf("INSERT INTO %s (%s) SELECT %s FROM (%s) q", inner->table, pgt_store_columns(store, store->ncols),
-										pgt_columns("q", store->ncols, 0), pgt_store_load(store))));
+										pgt_columns("q", store->ncols, 0), rows_below(inner))));
 }
 
 List *
@@ -583,8 +767,10 @@ diff_one(PgtInner *inner)
 		tables = margin_tables(inner);
 		return pgt_margin_diff(inner->margin, &tables);
 	}
+	if (inner->store->kind == PGT_STORE_BAG)
+		return pgt_apply_bag(pgt_store_unconstrained(inner->store), &target, pgt_bag_difference(inner->store, &target, rows_below(inner)));
 	changes = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, name,
-					   pgt_change_set(inner->store, psprintf("(%s)", pgt_store_load(inner->store)), pgt_old_rows(inner->store, &target, NULL)));
+					   pgt_change_set(inner->store, psprintf("(%s)", rows_below(inner)), pgt_old_rows(inner->store, &target, NULL)));
 	return lcons(changes, pgt_apply_inner(inner->store, &target, name));
 }
 

@@ -21,10 +21,14 @@ typedef struct PgtInner
 	PgtMargin *margin; /* only the first rows, for a LIMIT above; its state is in the next table.  NULL: all of them */
 	char *text;        /* the rows from the sources, the LIMIT's for a margin: equal texts share a store */
 	List *order;       /* of PgtSortKey: what a LIMIT above sorts by, as far as an index can serve it */
+	List *lookups;     /* of int: columns that joins and steps look for */
 	char *table;       /* NULL: not bound */
 	char *state;       /* of a margin */
 	PgtFrom delta;     /* while a delta program is made */
 } PgtInner;
+
+/* Can an inner table have such a column? */
+extern bool pgt_inner_can_keep(const PgtCol *col);
 
 /* Decide which nodes below `root` are kept: sets their `inner`, returns all stores, every one behind those it reads. */
 extern List *pgt_inner_plan(PgtOp *root);

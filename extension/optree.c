@@ -78,6 +78,25 @@ pgt_op_changed(const PgtOp *op, Bitmapset *changed)
 	return bms_overlap(op->sources, changed);
 }
 
+bool
+pgt_op_is_self(const PgtOp *op)
+{
+	return op->kind == PGT_OP_SCAN && !OidIsValid(op->relid);
+}
+
+int
+pgt_op_self(const PgtOp *recursion)
+{
+	const PgtOp *step = recursion->children == NIL ? NULL : pgt_op_child(recursion, 2);
+	ListCell *lc;
+
+	if (step != NULL && step->kind == PGT_OP_SELECT)
+		foreach (lc, step->children)
+			if (pgt_op_is_self(lfirst(lc)))
+				return foreach_current_index(lc) + 1;
+	return 0;
+}
+
 /* Columns that a conjunct proves not NULL: direct arguments of strict operators. */
 static bool
 quals_prove_notnull(List *quals, const Var *var)
@@ -206,6 +225,14 @@ describe_apply(PgtOp *op)
 	}
 }
 
+/* Types are those of the recursion's declaration. */
+static void
+describe_recursion(PgtOp *op)
+{
+	for (int i = 0; i < op->ncols; i++)
+		op->cols[i].notnull = pgt_op_child(op, 1)->cols[i].notnull && pgt_op_child(op, 2)->cols[i].notnull;
+}
+
 void
 pgt_op_describe(PgtOp *op)
 {
@@ -230,6 +257,9 @@ pgt_op_describe(PgtOp *op)
 			break;
 		case PGT_OP_PART:
 			pgt_part_describe(op);
+			break;
+		case PGT_OP_RECURSION:
+			describe_recursion(op);
 			break;
 	}
 }
@@ -384,6 +414,19 @@ child_needs(PgtOp *op, int ordinal, Bitmapset *needed, Bitmapset *used)
 	return used;
 }
 
+/* Every column decides what follows from a row. */
+static Bitmapset *
+prune_recursion(PgtOp *op)
+{
+	Bitmapset *all = bms_add_range(NULL, 1, op->ncols);
+	ListCell *lc;
+
+	foreach (lc, op->children)
+		pgt_op_prune(lfirst(lc), all);
+	pgt_op_describe(op);
+	return all;
+}
+
 /*
  * After this the node yields the needed columns only, in their old order.  The caller renumbers its references by the same rule,
  * with one exception: an AGG keeps all its keys, an OUTER all columns its own quals use.
@@ -398,6 +441,8 @@ prune_rec(PgtOp *op, Bitmapset *needed)
 
 	if (op->kind == PGT_OP_PART)
 		return pgt_part_prune(op, needed);
+	if (op->kind == PGT_OP_RECURSION)
+		return prune_recursion(op);
 	if (op->kind == PGT_OP_SCAN)
 	{
 		prune_scan(op, needed);

@@ -15,13 +15,14 @@
 
 typedef enum PgtOpKind
 {
-	PGT_OP_SCAN,   /* a relation's columns */
-	PGT_OP_SELECT, /* targets over the inner join of the children, under quals (no children: one row) */
-	PGT_OP_OUTER,  /* left or full join of two children on quals; columns of the left, then of the right */
-	PGT_OP_AGG,    /* keys (the child's first nkeys columns), then aggregates over the child's columns */
-	PGT_OP_UNION,  /* UNION ALL of children with equal columns */
-	PGT_OP_APPLY,  /* a query over the first child whose subqueries read the other children: see template.h */
-	PGT_OP_PART    /* computed one partition of the child's rows at a time: see part.h */
+	PGT_OP_SCAN,     /* a relation's columns */
+	PGT_OP_SELECT,   /* targets over the inner join of the children, under quals (no children: one row) */
+	PGT_OP_OUTER,    /* left or full join of two children on quals; columns of the left, then of the right */
+	PGT_OP_AGG,      /* keys (the child's first nkeys columns), then aggregates over the child's columns */
+	PGT_OP_UNION,    /* UNION ALL of children with equal columns */
+	PGT_OP_APPLY,    /* a query over the first child whose subqueries read the other children: see template.h */
+	PGT_OP_PART,     /* computed one partition of the child's rows at a time: see part.h */
+	PGT_OP_RECURSION /* children base and step: the base's rows, and what the step, a SELECT over one SELF scan, makes of the node's rows */
 } PgtOpKind;
 
 typedef struct PgtCol
@@ -42,7 +43,7 @@ typedef struct PgtOp
 	Bitmapset *sources; /* indexes into PgtView.sources of the leaves below */
 	/* SCAN */
 	int source;
-	Oid relid;
+	Oid relid; /* InvalidOid: SELF, the rows of the RECURSION around it */
 	List *attnums;
 	/* SELECT; quals for OUTER too */
 	List *targets;
@@ -57,6 +58,7 @@ typedef struct PgtOp
 	Query *query;
 	List *touches;          /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
 	struct PgtPart *part;   /* PART */
+	bool distinct;          /* RECURSION: UNION, not UNION ALL */
 	struct PgtInner *inner; /* its rows are kept in a table of their own: see inner.h; NULL: they are not */
 } PgtOp;
 
@@ -68,6 +70,8 @@ extern void pgt_op_describe(PgtOp *op);                       /* fill cols from 
 extern Bitmapset *pgt_op_prune(PgtOp *op, Bitmapset *needed); /* drop columns above does not need, renumber; returns the kept */
 extern Var *pgt_op_var(const PgtOp *child, int ordinal, int col);
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
+extern bool pgt_op_is_self(const PgtOp *op);
+extern int pgt_op_self(const PgtOp *recursion); /* ordinal of SELF among the step's inputs; 0: the step has another form */
 
 /* properties of a type that decide how rows are compared */
 extern bool pgt_type_has_eq(Oid type);

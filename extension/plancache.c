@@ -165,7 +165,7 @@ add_view(const PgtStreamTable *st)
 	entry->stale = false;
 	entry->target = (PgtTarget){.st = name, .relid = st->relid, .inner = inner};
 	if (inner == NULL)
-		view->ninners = 0;
+		pgt_view_without_inner(view);
 	dlist_push_head(&lru_list, &entry->lru);
 	nviews++;
 	return entry;

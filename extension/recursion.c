@@ -1,9 +1,10 @@
 /*
  * recursion.c - how the rows of WITH RECURSIVE change: what was derived with something that went, what is derived with something new.
  *
- * R = base + step(R), where step is linear in R.  The ST holds R as it was.  For every table of the step: V, the values of changed
+ * R = base + step(R), where step is linear in R.  A table holds R as it was.  For every other input of the step: V, the values of changed
  * rows; minus, the old rows with such a value; plus, the new ones; kept, the rows of the post state with other values.  All copies
- * of a value count as changed together, so that no row has to be told from its equal.
+ * of a value count as changed together, so that no row has to be told from its equal; columns whose values cannot be compared are no
+ * part of it.
  *
  * UNION ALL counts derivations.  A lost one has a last element that went; before it anything old, behind it only what was kept:
  *     lost = closure under step(kept) of (base that went + step with a minus row, from R)
@@ -23,7 +24,7 @@
 
 #include "recursion.h"
 
-/* What stands for a table of the step. */
+/* What stands for an input of the step. */
 typedef enum Role
 {
 	ROLE_POST,
@@ -36,15 +37,18 @@ typedef enum Role
 
 typedef struct Work
 {
-	PgtStore *store;
-	const PgtTarget *target;
 	PgtDeltaCtx *cxt;
-	PgtRecursion *rec;
-	int n;                   /* columns of the recursion */
-	PgtCol *cols;            /* theirs */
+	const PgtOp *op;
+	PgtStore *store; /* of the table */
+	const PgtTarget *target;
+	const PgtOp *base;
+	const PgtOp *step;
+	int self;
+	int n; /* columns */
+	const PgtCol *cols;
 	PgtFrom (*from)[NROLES]; /* by ordinal of the step's inputs - 1 */
 	bool *changed;
-	PgtFrom base; /* netted delta, or NULL */
+	PgtFrom came; /* the base's netted delta, or NULL */
 } Work;
 
 /* --- pieces --- */
@@ -68,20 +72,7 @@ hashed_rows(const PgtCol *cols, int n, const char *l, const char *r)
 					pgt_key_list(r, n), same_rows(cols, n, l, r));
 }
 
-/* "CAST(alias.c1 AS type) AS c1, ...": both terms of a recursion must agree in every modifier. */
-static char *
-typed_columns(const Work *work, const char *alias)
-{
-	StringInfoData s;
-
-	initStringInfo(&s);
-	for (int i = 0; i < work->n; i++)
-		appendStringInfo(&s, "%sCAST(%s.c%d AS %s) AS c%d", i > 0 ? ", " : "", alias, i + 1,
-						 pgt_type_name(work->cols[i].type, work->cols[i].typmod), i + 1);
-	return s.data;
-}
-
-/* The ST's rows s, as columns c1..cn. */
+/* The table's rows s, as columns c1..cn. */
 static PgtFrom
 stored(const Work *work, const char *where)
 {
@@ -98,28 +89,14 @@ stored(const Work *work, const char *where)
 static char *
 step_over(const Work *work, PgtFrom self, const Role *roles)
 {
-	PgtOp *step = work->rec->step;
+	const PgtOp *step = work->step;
 	char *quals = pgt_quals(step->quals, step->children);
 	StringInfoData from;
 
 	initStringInfo(&from);
 	for (int i = 0; i < list_length(step->children); i++)
-	{
-		appendStringInfoString(&from, i > 0 ? ", " : "");
-		if (i + 1 == work->rec->self)
-		{
-			PgtOp *scan = pgt_op_child(step, i + 1);
-			ListCell *lc;
-
-			appendStringInfoString(&from, "(SELECT");
-			foreach (lc, scan->attnums)
-				appendStringInfo(&from, "%s r.c%d AS c%d", foreach_current_index(lc) > 0 ? "," : "", lfirst_int(lc), foreach_current_index(lc) + 1);
-			appendStringInfo(&from, " FROM %s r)", self);
-		}
-		else
-			appendStringInfoString(&from, work->from[i][roles[i]]);
-		appendStringInfo(&from, " a%d", i + 1);
-	}
+		appendStringInfo(&from, "%s%s a%d", i > 0 ? ", " : "",
+						 i + 1 == work->self ? psprintf("(%s)", pgt_self_rows(pgt_op_child(step, i + 1), self)) : work->from[i][roles[i]], i + 1);
 	return psprintf("SELECT %s FROM %s%s%s", pgt_targets(step->targets, step->children), from.data, quals == NULL ? "" : " WHERE ",
 					quals == NULL ? "" : quals);
 }
@@ -128,9 +105,9 @@ step_over(const Work *work, PgtFrom self, const Role *roles)
 static char *
 step_all(const Work *work, PgtFrom self, Role role)
 {
-	Role *roles = palloc(sizeof(Role) * list_length(work->rec->step->children));
+	Role *roles = palloc(sizeof(Role) * list_length(work->step->children));
 
-	for (int i = 0; i < list_length(work->rec->step->children); i++)
+	for (int i = 0; i < list_length(work->step->children); i++)
 		roles[i] = role;
 	return step_over(work, self, roles);
 }
@@ -142,7 +119,7 @@ step_all(const Work *work, PgtFrom self, Role role)
 static void
 add_steps(StringInfo buf, const Work *work, PgtFrom self, Role role, int weight)
 {
-	int n = list_length(work->rec->step->children);
+	int n = list_length(work->step->children);
 	Role *roles = palloc(sizeof(Role) * n);
 
 	for (int j = 0; j < n; j++)
@@ -162,9 +139,9 @@ add_steps(StringInfo buf, const Work *work, PgtFrom self, Role role, int weight)
 static void
 add_base(StringInfo buf, const Work *work, bool came)
 {
-	if (work->base != NULL)
+	if (work->came != NULL)
 		appendStringInfo(buf, " UNION ALL SELECT %s FROM %s b WHERE b.w %s 0",
-						 pgt_join2(pgt_columns("b", work->n, 0), came ? "b.w AS w" : "-b.w AS w"), work->base, came ? ">" : "<");
+						 pgt_join2(pgt_columns("b", work->n, 0), came ? "b.w AS w" : "-b.w AS w"), work->came, came ? ">" : "<");
 }
 
 /* A statement of c1..cn, w out of such pieces; none: no rows. */
@@ -193,46 +170,79 @@ static char *
 closure(const Work *work, const char *seeds, Role role, const char *ends)
 {
 	char *filter = ends == NULL ? "" : psprintf(" WHERE %s", ends);
+	char *cols = pgt_recursive_columns(work->op, "q");
 
-	return psprintf("WITH RECURSIVE r AS (SELECT %s FROM (%s) q%s UNION %sSELECT %s FROM (%s) q%s) SELECT %s FROM r",
-					typed_columns(work, "q"), seeds, filter, work->rec->distinct ? "" : "ALL ", typed_columns(work, "q"),
-					step_all(work, "r", role), filter, pgt_columns("r", work->n, 0));
+	return psprintf("WITH RECURSIVE r AS (SELECT %s FROM (%s) q%s UNION %sSELECT %s FROM (%s) q%s) SELECT %s FROM r", cols, seeds, filter,
+					work->op->distinct ? "" : "ALL ", cols, step_all(work, "r", role), filter, pgt_columns("r", work->n, 0));
 }
 
-/* --- tables of the step --- */
+/* --- inputs of the step --- */
+
+/* The columns that tell changed rows from others. */
+static List *
+comparable_columns(const PgtOp *input)
+{
+	List *columns = NIL;
+
+	for (int c = 1; c <= input->ncols; c++)
+		if (pgt_type_has_eq(input->cols[c - 1].type))
+			columns = lappend_int(columns, c);
+	return columns;
+}
 
 static PgtFrom
-old_copies(const Work *work, const PgtOp *scan, PgtFrom plus, PgtFrom delta)
+old_copies(const Work *work, const PgtOp *input, PgtFrom plus, PgtFrom delta)
 {
-	char *cols = pgt_columns("u", scan->ncols, 0);
+	char *cols = pgt_columns("u", input->ncols, 0);
 	PgtFrom both = psprintf("(SELECT %s FROM %s u UNION ALL SELECT %s FROM %s u)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), plus,
 							pgt_join2(cols, "-u.w AS w"), delta);
 
-	return pgt_enr(work->cxt, "minus", psprintf("SELECT %s FROM %s u, pg_catalog.generate_series(1, u.w)", cols, pgt_net(scan->cols, scan->ncols, both)));
+	return pgt_enr(work->cxt, "minus", psprintf("SELECT %s FROM %s u, pg_catalog.generate_series(1, u.w)", cols, pgt_net(input->cols, input->ncols, both)));
+}
+
+/* The changed values, and the rows of the post state p that have others. */
+static PgtFrom
+kept_rows(const Work *work, const PgtOp *input, List *columns, PgtFrom delta, char **values)
+{
+	char *cols = pgt_columns("p", input->ncols, 0);
+	StringInfoData list;
+	StringInfoData same;
+	ListCell *lc;
+
+	if (columns == NIL)
+		return psprintf("(SELECT %s FROM (%s) p WHERE false)", cols, pgt_post(input));
+	initStringInfo(&list);
+	initStringInfo(&same);
+	foreach (lc, columns)
+	{
+		int c = lfirst_int(lc);
+		int v = foreach_current_index(lc) + 1;
+
+		appendStringInfo(&list, "%sd.c%d AS c%d", v > 1 ? ", " : "", c, v);
+		appendStringInfo(&same, "%s%s", v > 1 ? " AND " : "", pgt_same(&input->cols[c - 1], psprintf("p.c%d", c), psprintf("v.c%d", v)));
+	}
+	*values = pgt_enr(work->cxt, "v", psprintf("SELECT DISTINCT %s FROM %s d", list.data, delta));
+	return psprintf("(SELECT %s FROM (%s) p WHERE NOT EXISTS (SELECT 1 FROM %s v WHERE %s))", cols, pgt_post(input), *values, same.data);
 }
 
 static void
-roles_of_table(Work *work, int i)
+roles_of_input(Work *work, int i)
 {
-	PgtOp *scan = pgt_op_child(work->rec->step, i + 1);
+	PgtOp *input = pgt_op_child(work->step, i + 1);
 	PgtFrom *from = work->from[i];
-	char *cols = pgt_columns("p", scan->ncols, 0);
 	PgtFrom delta;
-	List *all = NIL;
-	char *values;
+	List *columns;
+	char *values = NULL;
 
-	from[ROLE_POST] = from[ROLE_KEPT] = from[ROLE_OLD] = psprintf("(%s)", pgt_post(scan));
-	if (!pgt_op_changed(scan, work->cxt->changed))
+	from[ROLE_POST] = from[ROLE_KEPT] = from[ROLE_OLD] = psprintf("(%s)", pgt_post(input));
+	if (!pgt_op_changed(input, work->cxt->changed))
 		return;
 	work->changed[i] = true;
-	delta = pgt_delta_netted(work->cxt, scan);
-	values = pgt_enr(work->cxt, "v", psprintf("SELECT DISTINCT %s FROM %s d", pgt_columns("d", scan->ncols, 0), delta));
-	for (int c = 1; c <= scan->ncols; c++)
-		all = lappend_int(all, c);
-	from[ROLE_PLUS] = pgt_enr(work->cxt, "plus", pgt_select_of(pgt_rows_of(work->cxt, scan, all, values)));
-	from[ROLE_MINUS] = old_copies(work, scan, from[ROLE_PLUS], delta);
-	from[ROLE_KEPT] = psprintf("(SELECT %s FROM (%s) p WHERE NOT EXISTS (SELECT 1 FROM %s v WHERE %s))", cols, pgt_post(scan), values,
-							   same_rows(scan->cols, scan->ncols, "p", "v"));
+	delta = pgt_delta_netted(work->cxt, input);
+	columns = comparable_columns(input);
+	from[ROLE_KEPT] = kept_rows(work, input, columns, delta, &values);
+	from[ROLE_PLUS] = pgt_enr(work->cxt, "plus", pgt_select_of(pgt_rows_of(work->cxt, input, columns, values)));
+	from[ROLE_MINUS] = old_copies(work, input, from[ROLE_PLUS], delta);
 	from[ROLE_OLD] = psprintf("(SELECT * FROM %s k UNION ALL SELECT * FROM %s m)", from[ROLE_KEPT], from[ROLE_MINUS]);
 }
 
@@ -244,7 +254,7 @@ change(Work *work, const char *came, const char *went)
 {
 	char *cols = pgt_columns("x", work->n, 0);
 
-	return pgt_select_of(pgt_net(work->store->cols, work->n,
+	return pgt_select_of(pgt_net(work->cols, work->n,
 								 psprintf("(SELECT %s FROM %s x UNION ALL SELECT %s FROM %s x)", pgt_join2(cols, "1::pg_catalog.int8 AS w"), came,
 										  pgt_join2(cols, "(-1)::pg_catalog.int8 AS w"), went)));
 }
@@ -276,13 +286,11 @@ counted(Work *work)
 static char *
 survives(const Work *work, const char *lost)
 {
-	PgtCol *cols = palloc(sizeof(PgtCol) * work->n);
 	StringInfoData same;
 
-	memcpy(cols, work->store->cols, sizeof(PgtCol) * work->n);
 	initStringInfo(&same);
 	for (int i = 0; i < work->n; i++)
-		appendStringInfo(&same, " AND %s", pgt_same(&cols[i], psprintf("s.%s", work->store->names[i]), psprintf("q.c%d", i + 1)));
+		appendStringInfo(&same, " AND %s", pgt_same(&work->cols[i], psprintf("s.%s", work->store->names[i]), psprintf("q.c%d", i + 1)));
 	return psprintf("EXISTS (SELECT 1 FROM %s s WHERE %s%s AND NOT EXISTS (SELECT 1 FROM %s x WHERE %s))", work->target->st,
 					pgt_store_hash(work->store, false, "s.", "q"), same.data, lost, hashed_rows(work->cols, work->n, "q", "x"));
 }
@@ -309,7 +317,7 @@ rederived(Work *work)
 	rest = stored(work, psprintf("NOT EXISTS (SELECT 1 FROM %s x WHERE %s)", lost, hashed_rows(work->cols, work->n, "s", "x")));
 	add_base(&came, work, true);
 	appendStringInfo(&came, " UNION ALL SELECT %s FROM %s b", pgt_join2(pgt_columns("b", work->n, 0), "1::pg_catalog.int8 AS w"),
-					 pgt_rows_of(work->cxt, work->rec->base, all, lost));
+					 pgt_rows_of(work->cxt, work->base, all, lost));
 	add_steps(&came, work, rest, ROLE_PLUS, 1);
 	appendStringInfo(&came, " UNION ALL SELECT %s FROM (%s) q, %s x WHERE %s", pgt_join2(pgt_columns("q", work->n, 0), "1::pg_catalog.int8 AS w"),
 					 step_all(work, rest, ROLE_POST), lost, same_rows(work->cols, work->n, "q", "x"));
@@ -320,71 +328,60 @@ rederived(Work *work)
 
 /* --- surface --- */
 
-PgtProgram *
-pgt_recursion_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
+char *
+pgt_recursion_delta(PgtDeltaCtx *cxt, const PgtOp *op, PgtStore *store, const PgtTarget *target)
 {
-	PgtRecursion *rec = store->recursion;
-	int inputs = list_length(rec->step->children);
-	Work work = {store, target, cxt, rec, rec->base->ncols};
-	PgtProgram *program = palloc(sizeof(PgtProgram));
-	char *delta;
+	Work work = {cxt, op, store, target, pgt_op_child(op, 1), pgt_op_child(op, 2), pgt_op_self(op), op->ncols, op->cols};
+	int inputs = list_length(work.step->children);
 
-	work.cols = palloc(sizeof(PgtCol) * work.n);
-	for (int i = 0; i < work.n; i++)
-	{
-		work.cols[i] = rec->base->cols[i];
-		work.cols[i].notnull &= rec->step->cols[i].notnull;
-	}
 	work.from = palloc0(sizeof(*work.from) * inputs);
 	work.changed = palloc0(sizeof(bool) * inputs);
 	for (int i = 0; i < inputs; i++)
-		if (i + 1 != rec->self)
-			roles_of_table(&work, i);
-	if (pgt_op_changed(rec->base, cxt->changed))
-		work.base = pgt_delta_netted(cxt, rec->base);
-	delta = rec->distinct ? rederived(&work) : counted(&work);
-	program->strategy = "bag";
-	program->steps = list_concat(cxt->steps, pgt_apply_bag(store, target, delta));
-	return program;
+		if (i + 1 != work.self)
+			roles_of_input(&work, i);
+	if (pgt_op_changed(work.base, cxt->changed))
+		work.came = pgt_delta_netted(cxt, work.base);
+	return op->distinct ? rederived(&work) : counted(&work);
 }
 
-/* Columns of the recursion that the step compares for equality. */
 List *
-pgt_recursion_indexes(PgtStore *store)
+pgt_recursion_lookups(const PgtOp *op)
 {
-	PgtRecursion *rec = store->recursion;
-	PgtOp *self = pgt_op_child(rec->step, rec->self);
+	const PgtOp *step = pgt_op_child(op, 2);
+	int self = pgt_op_self(op);
 	List *columns = NIL;
-	List *result = NIL;
 	ListCell *lc;
 
-	foreach (lc, rec->step->quals)
+	foreach (lc, step->quals)
 	{
-		OpExpr *op = lfirst(lc);
+		OpExpr *e = lfirst(lc);
 		ListCell *la;
 
-		if (!IsA(op, OpExpr) || list_length(op->args) != 2 || !op_mergejoinable(op->opno, exprType(linitial(op->args))))
+		if (!IsA(e, OpExpr) || list_length(e->args) != 2 || !op_mergejoinable(e->opno, exprType(linitial(e->args))))
 			continue;
-		foreach (la, op->args)
+		foreach (la, e->args)
 		{
 			Var *v = lfirst(la);
 
-			if (IsA(v, Var) && v->varno == rec->self)
-				columns = list_append_unique_int(columns, list_nth_int(self->attnums, v->varattno - 1));
+			if (IsA(v, Var) && (int) v->varno == self)
+				columns = list_append_unique_int(columns, list_nth_int(pgt_op_child(step, self)->attnums, v->varattno - 1));
 		}
 	}
-	foreach (lc, columns)
-	{
-		StringInfoData s;
+	return columns;
+}
 
-		initStringInfo(&s);
-		for (const char *p = store->names[lfirst_int(lc) - 1]; *p; p++)
-		{
-			if (*p == '%')
-				appendStringInfoChar(&s, '%');
-			appendStringInfoChar(&s, *p);
-		}
-		result = lappend(result, psprintf("CREATE INDEX ON %%s (%s)", s.data));
+char *
+pgt_recursion_index(const PgtStore *store, int column)
+{
+	bool fits = get_typlen(getBaseType(store->cols[column - 1].type)) > 0; /* else a value may be too long for a btree */
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (const char *p = store->names[column - 1]; *p; p++)
+	{
+		if (*p == '%')
+			appendStringInfoChar(&s, '%');
+		appendStringInfoChar(&s, *p);
 	}
-	return result;
+	return psprintf("CREATE INDEX ON %%s %s(%s)", fits ? "" : "USING hash ", s.data);
 }

@@ -1,36 +1,26 @@
 /*
- * recursion.h - WITH RECURSIVE: the query is one linear recursion, and the ST holds its rows.
+ * recursion.h - how the rows of a RECURSION node change, given a table that holds them as they were.
+ *
+ * That table is the ST itself where its query is nothing but the recursion, else an inner table.  Its visible columns are the
+ * node's, in order.
  */
 #ifndef PGT_RECURSION_H
 #define PGT_RECURSION_H
 
 #include "postgres.h"
-#include "apply.h"
-#include "optree.h"
+#include "delta.h"
+#include "store.h"
 
-struct PgtFindings;
+/* The RECURSION that the root of a tree yields as it is, all columns in order; NULL when there is none (build_recursion.c). */
+extern PgtOp *pgt_recursion_of(const PgtOp *root);
 
-typedef struct PgtRecursion
-{
-	PgtOp *root;   /* the two terms as children: for what asks about sources */
-	PgtOp *base;   /* the term without self-reference */
-	PgtOp *step;   /* the other: an inner join of tables and the recursion's own rows */
-	int self;      /* ordinal of these among its children */
-	bool distinct; /* UNION, not UNION ALL */
-} PgtRecursion;
+/* The netted change as a statement, from the table as it still is; helpers go into cxt. */
+extern char *pgt_recursion_delta(PgtDeltaCtx *cxt, const PgtOp *op, PgtStore *store, const PgtTarget *target);
 
-/*
- * The recursion of a query in which pgt_is_recursive found one, or NULL and the reason in `found` (build_recursion.c).  Its
- * columns are the query's.
- */
-extern PgtRecursion *pgt_build_recursion(Query *query, struct PgtFindings *found);
+/* Columns of the node by which a step finds the rows it starts from: of int. */
+extern List *pgt_recursion_lookups(const PgtOp *op);
 
-/* Has the level a query that refers to itself?  WITH RECURSIVE alone says little. */
-extern bool pgt_is_recursive(Query *query);
-
-/* Plain indexes on the ST by which a step finds the rows it starts from: of char *, as PgtView.indexes. */
-extern List *pgt_recursion_indexes(PgtStore *store);
-
-extern PgtProgram *pgt_recursion_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt);
+/* An index on such a column of the table, as PgtView.indexes. */
+extern char *pgt_recursion_index(const PgtStore *store, int column);
 
 #endif /* PGT_RECURSION_H */

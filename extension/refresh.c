@@ -72,6 +72,7 @@ typedef struct Refresh
 	TimestampTz old_clock; /* of the ST's contents */
 	bool timed;            /* time alone may have changed the result */
 	bool clock_moves;      /* the contents are of this refresh's clock now */
+	bool made_inner;       /* inner tables are new */
 	char *diff_reason;     /* rows cannot bring this ST to S1: diff, and why */
 	char *unknown;         /* a source changed in a way that rows do not describe */
 	PgtRefreshResult result;
@@ -437,7 +438,7 @@ prepare_inner(Refresh *r, PgtProgramKind kind)
 		pgt_storage_drop_inner(r->st->id);
 		return plain;
 	}
-	pgt_storage_make_inner(r->st->id, r->st->relid, r->view, kind == PGT_PROGRAM_LOAD);
+	r->made_inner = pgt_storage_make_inner(r->st->id, r->st->relid, r->view, kind == PGT_PROGRAM_LOAD);
 	return kind;
 }
 
@@ -473,6 +474,8 @@ run_program(Refresh *r, PgtProgramKind wanted)
 	}
 	PG_END_TRY();
 	pgt_owner_end(scope);
+	if (r->made_inner)
+		pgt_storage_analyze_inner(r->st->id, r->view);
 	r->result.strategy = ex.prepared->program->strategy;
 	r->result.rows_inserted = ex.inserted;
 	r->result.rows_deleted = ex.deleted;

@@ -32,7 +32,6 @@
 #include "clock.h"
 #include "compat.h"
 #include "guc.h"
-#include "recursion.h"
 
 typedef struct QueryRule
 {
@@ -387,9 +386,6 @@ rule_walker(Node *node, RuleContext *cxt)
 	{
 		RuleContext level = {cxt->findings, (Query *) node, cxt->query == (Query *) node ? cxt->up : cxt};
 
-		if (cxt->query != (Query *) node && pgt_is_recursive((Query *) node))
-			not_incremental(cxt, "WITH RECURSIVE below other operations",
-							"Make a stream table of the recursion alone (SELECT * FROM it), and another one over that.");
 		check_level(&level, (Query *) node, cxt->sublink || pgt_is_correlated(node));
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}

@@ -566,11 +566,12 @@ drop_inner_from(int64 pgt_id, int first)
 		pgt_storage_drop_member(relid);
 }
 
-void
+bool
 pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool empty)
 {
 	PgtCatalogScope scope = pgt_catalog_begin();
 	Oid owner = owner_of(st_relid);
+	bool made = false;
 
 	for (int i = 0; i < view->ninners; i++)
 	{
@@ -581,8 +582,21 @@ pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool emp
 		if (OidIsValid(relid))
 			pgt_storage_drop_member(relid);
 		make_inner(psprintf("%s%d", pgt_storage_inner_prefix(pgt_id), i + 1), &view->inners[i], owner);
+		made = true;
 	}
 	drop_inner_from(pgt_id, view->ninners + 1);
+	pgt_catalog_end(scope);
+	return made;
+}
+
+/* Programs join them from the first refresh on, and without statistics the planner would read them whole. */
+void
+pgt_storage_analyze_inner(int64 pgt_id, const PgtView *view)
+{
+	PgtCatalogScope scope = pgt_catalog_begin();
+
+	for (int i = 1; i <= view->ninners; i++)
+		run_utility(psprintf("ANALYZE %s%d", pgt_storage_inner_prefix(pgt_id), i));
 	pgt_catalog_end(scope);
 }
 

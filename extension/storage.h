@@ -46,7 +46,8 @@ extern void pgt_storage_drop_buffer(int64 pgt_id);
  */
 extern char *pgt_storage_inner_prefix(int64 pgt_id);                                             /* PgtTarget.inner; NULL: this schema's version has none */
 extern bool pgt_storage_inner_ready(int64 pgt_id, const PgtView *view);                          /* all there, with the view's columns, and no other */
-extern void pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool empty); /* those that fit stay; empty: none does */
+extern bool pgt_storage_make_inner(int64 pgt_id, Oid st_relid, const PgtView *view, bool empty); /* those that fit stay; empty: none does.  Was any made? */
+extern void pgt_storage_analyze_inner(int64 pgt_id, const PgtView *view);                        /* once they are filled */
 extern void pgt_storage_grant_inner(int64 pgt_id, Oid st_relid);                                 /* to who owns the ST now */
 extern void pgt_storage_drop_inner(int64 pgt_id);
 

@@ -30,11 +30,11 @@ typedef struct PgtStore
 	PgtCol *cols; /* all storage columns */
 	char **names; /* quoted */
 	char **plain_names;
-	List *rowkey;                   /* BAG: columns (1-based) that tell rows apart and have an index; NIL = rows are found by their hash */
-	int *keycols;                   /* storage column of each of agg's keys, 1-based */
-	PgtStates *states;              /* WEIGHTS only */
-	struct PgtRecursion *recursion; /* BAG: the query is WITH RECURSIVE (recursion.h) */
-	bool unique;                    /* keys are NOT NULL and short: found by a unique index; else by an index on their hash */
+	List *rowkey;      /* BAG: columns (1-based) that tell rows apart and have an index; NIL = rows are found by their hash */
+	int *keycols;      /* storage column of each of agg's keys, 1-based */
+	PgtStates *states; /* WEIGHTS only */
+	PgtOp *recursion;  /* BAG: the RECURSION whose rows these are, of which there is no other copy (recursion.h) */
+	bool unique;       /* keys are NOT NULL and short: found by a unique index; else by an index on their hash */
 } PgtStore;
 
 /* store.c */

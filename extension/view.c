@@ -299,6 +299,7 @@ compile_incremental(PgtView *view, PgtOp *root, Query *query)
 	inners = pgt_inner_plan(root);
 	pgt_inner_describe(view, inners);
 	view->tree = pgt_store_plan(root, column_names(query));
+	store_of(view)->recursion = pgt_recursion_of(root);
 	view->keyed = store_of(view)->kind != PGT_STORE_BAG;
 	view->load_query = pgt_store_load(store_of(view));
 	if (view->clocked)
@@ -306,19 +307,17 @@ compile_incremental(PgtView *view, PgtOp *root, Query *query)
 	note_extrema(view, inners);
 }
 
-static void
-compile_recursive(PgtView *view, PgtRecursion *rec, Query *query)
+/* Where the ST is what a recursion starts from. */
+static List *
+recursion_indexes(PgtStore *store)
 {
-	SourceContext cxt = {NIL};
-	PgtStore *store = pgt_store_plain(query_columns(query), column_names(query));
+	List *statements = NIL;
+	ListCell *lc;
 
-	sources_of_tree(&cxt, rec->root);
-	set_sources(view, &cxt);
-	number_sources(view, rec->root);
-	store->root = rec->root;
-	store->recursion = rec;
-	view->tree = store;
-	view->load_query = query_rows(view, store);
+	if (store->recursion != NULL)
+		foreach (lc, pgt_recursion_lookups(store->recursion))
+			statements = lappend(statements, pgt_recursion_index(store, lfirst_int(lc)));
+	return statements;
 }
 
 static void
@@ -340,16 +339,13 @@ pgt_view_compile(const char *text)
 	Query *query = pgt_analyze_text(text);
 	Query *clocked;
 	PgtOp *root = NULL;
-	PgtRecursion *rec = NULL;
 	int level;
 
 	pgt_rules_apply(query, &found);
 	pgt_canonicalise(query, &found);
 	level = pgt_path_push();
 	clocked = found.clocked ? pgt_clock_as_parameter(query) : query;
-	if (found.full_reason == NULL && pgt_is_recursive(query))
-		rec = pgt_build_recursion(copyObject(query), &found);
-	else if (found.full_reason == NULL)
+	if (found.full_reason == NULL)
 		root = pgt_build_tree(copyObject(clocked), &found);
 	view->query = pg_get_querydef(pgt_qualified(copyObject(query)), false);
 	view->clock_query = found.clocked ? pg_get_querydef(pgt_qualified(copyObject(clocked)), false) : view->query;
@@ -361,16 +357,26 @@ pgt_view_compile(const char *text)
 	view->time_dependent = found.full_reason != NULL && found.time_dependent;
 	if (root != NULL)
 		compile_incremental(view, root, query);
-	else if (rec != NULL)
-		compile_recursive(view, rec, query);
 	else
 		compile_plain(view, query);
 	set_columns(view, store_of(view));
-	view->indexes = pgt_store_indexes(store_of(view));
-	if (rec != NULL)
-		view->indexes = list_concat(view->indexes, pgt_recursion_indexes(store_of(view)));
+	view->indexes = list_concat(pgt_store_indexes(store_of(view)), recursion_indexes(store_of(view)));
 	pgt_path_pop(level);
 	return view;
+}
+
+void
+pgt_view_without_inner(PgtView *view)
+{
+	ListCell *lc;
+
+	view->ninners = 0;
+	foreach (lc, view->inner_stores)
+		if (((PgtInner *) lfirst(lc))->store->root->kind == PGT_OP_RECURSION && view->full_reason == NULL)
+		{
+			view->full_reason = "WITH RECURSIVE below other operations needs tables that this version of the extension's catalog does not have";
+			view->full_hint = "ALTER EXTENSION pg_trickle UPDATE";
+		}
 }
 
 /* --- programs --- */
@@ -388,9 +394,14 @@ make_program(const char *strategy, List *steps)
 static PgtProgram *
 bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
-	PgtFrom d = pgt_delta(cxt, store->root);
-	List *apply = pgt_apply_bag(store, target, pgt_select_of(pgt_net(store->root->cols, store->nvisible, d)));
+	char *delta;
+	List *apply;
 
+	if (store->recursion != NULL)
+		delta = pgt_recursion_delta(cxt, store->recursion, store, target);
+	else
+		delta = pgt_select_of(pgt_net(store->root->cols, store->nvisible, pgt_delta(cxt, store->root)));
+	apply = pgt_apply_bag(store, target, delta);
 	return make_program("bag", list_concat(cxt->steps, apply));
 }
 
@@ -433,9 +444,7 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 	level = pgt_path_push();
 	pgt_inner_bind(view->inner_stores, target);
 	pgt_inner_maintain(&cxt, store->root);
-	if (store->recursion != NULL)
-		program = pgt_recursion_program(store, target, &cxt);
-	else if (store->kind == PGT_STORE_BAG)
+	if (store->kind == PGT_STORE_BAG)
 		program = bag_delta(store, target, &cxt);
 	else if (store->kind == PGT_STORE_WEIGHTS)
 		program = pgt_weights_program(store, target, &cxt);
@@ -450,7 +459,7 @@ pgt_view_delta_program(PgtView *view, const PgtTarget *target, Bitmapset *change
 static char *
 load_rows(PgtView *view)
 {
-	return store_of(view)->root == NULL || store_of(view)->recursion != NULL ? view->load_query : pgt_store_load(store_of(view));
+	return store_of(view)->root == NULL ? view->load_query : pgt_store_load(store_of(view));
 }
 
 PgtProgram *

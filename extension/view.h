@@ -67,6 +67,9 @@ typedef struct PgtView
  */
 extern PgtView *pgt_view_compile(const char *query);
 
+/* There is no place for inner tables (the catalog of an older version): parts of the query are computed anew, or all of it is. */
+extern void pgt_view_without_inner(PgtView *view);
+
 /* How the ST is stored, for everything below.  `st` is its qualified, quoted name. */
 typedef struct PgtTarget
 {

@@ -63,6 +63,8 @@ STREAM_TABLES = [
     ("st_three", "SELECT c.region, i.product, sum(i.qty) AS qty FROM customers c JOIN orders o ON o.customer_id = c.id "
                  "JOIN items i ON i.order_id = o.id GROUP BY c.region, i.product"),
     ("st_bag", "SELECT b.k, b.v, p.qty FROM bag b LEFT JOIN items p ON p.product = b.k AND p.qty > 3"),
+    ("st_reach", "WITH RECURSIVE reach AS (SELECT k, v FROM bag UNION SELECT r.k, b.v FROM reach r JOIN bag b ON b.k = r.v) "
+                 "SELECT r.k, count(*) AS n, max(p.qty) AS most FROM reach r LEFT JOIN items p ON p.product = r.v GROUP BY r.k"),
     ("st_lines", LINES),                       # chain: st_summary reads it
     ("st_summary", SUMMARY),
     ("st_d_left", D_LEFT),                     # diamond: both read st_filter, st_diamond reads both

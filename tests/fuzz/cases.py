@@ -1,6 +1,65 @@
 """Named regressions: the wrong readings of delta rules that concern the operators we have, and others found by the search."""
 
+GRAPH = {'edge': 'a int, b int, c numeric'}
+EDGES = ["INSERT INTO f.edge VALUES (1, 2, 1.0), (2, 3, 2), (3, 4, 1.50), (1, 5, 3), (5, 3, 1)"]
+CHANGES = [["INSERT INTO f.edge VALUES (4, 6, 2), (NULL, 1, 1), (6, NULL, 1)"], ["DELETE FROM f.edge WHERE a = 1 AND b = 2", "UPDATE f.edge SET c = 1.00 WHERE b = 3"],
+           ["UPDATE f.edge SET b = 7 WHERE a = 3", "INSERT INTO f.edge VALUES (1, 2, 1), (1, 2, 1.0)"], ["DELETE FROM f.edge"], EDGES]
+RAW = 'r(n, q, d) AS (SELECT a, c, 0 FROM f.edge WHERE a = 1 UNION ALL SELECT e.b, r.q * e.c, r.d + 1 FROM r JOIN f.edge e ON e.a = r.n)'
+REACH = 'r(a, b) AS (SELECT a, b FROM f.edge UNION SELECT r.a, e.b FROM r JOIN f.edge e ON e.a = r.b)'
+
 CASES = {
+    'a recursion below a join and a condition': {
+        'tables': GRAPH, 'setup': [*EDGES, "INSERT INTO f.t1 (k, s) VALUES (2, 'two'), (3, 'three'), (4, 'four'), (4, NULL)"],
+        'query': f'WITH RECURSIVE {RAW} SELECT r.n, r.q::text AS q, t.s FROM r JOIN f.t1 t ON t.k = r.n WHERE r.d < 3',
+        'transactions': [*CHANGES, ["UPDATE f.t1 SET s = 'x' WHERE k = 3", "DELETE FROM f.t1 WHERE k = 4"]], 'inner': 1,
+    },
+    'a recursion summed, its values equal in several forms': {
+        'tables': GRAPH, 'setup': EDGES, 'query': f'WITH RECURSIVE {RAW} SELECT n, sum(q)::text AS q, min(q) AS low, count(*) AS k FROM r GROUP BY n', 'transactions': CHANGES, 'inner': 1,
+    },
+    'a recursion read twice is kept once': {
+        'tables': GRAPH, 'setup': EDGES, 'query': f'WITH RECURSIVE {REACH} SELECT x.a, y.b, (SELECT max(b) FROM r) AS top FROM r x JOIN r y ON y.a = x.b', 'transactions': CHANGES, 'inner': 2,
+    },
+    'two recursions, one over the other': {
+        'tables': GRAPH, 'setup': EDGES,
+        'query': f'WITH RECURSIVE {REACH}, z(n) AS (SELECT min(a) FROM r UNION SELECT r.b FROM z JOIN r ON r.a = z.n) SELECT z.n, r.b FROM z LEFT JOIN r ON r.a = z.n', 'transactions': CHANGES,
+    },
+    'a recursion over groups, which are kept': {
+        'tables': GRAPH, 'setup': EDGES, 'inner': 1,
+        'query': 'WITH RECURSIVE r(n, w) AS (SELECT 1, 0::bigint UNION SELECT g.b, g.w FROM r JOIN (SELECT a, b, count(*) AS w FROM f.edge GROUP BY a, b) g ON g.a = r.n) SELECT * FROM r', 'transactions': CHANGES,
+    },
+    'the columns of a recursion in another order': {     # the table of the ST has other columns than the recursion
+        'tables': GRAPH, 'setup': EDGES, 'query': f'WITH RECURSIVE {REACH} SELECT b, a FROM r', 'transactions': CHANGES, 'inner': 1,
+    },
+    'a recursion in a subquery, with WITH inside': {
+        'tables': GRAPH, 'setup': EDGES, 'inner': 1,
+        'query': 'SELECT t.k FROM f.t1 t WHERE EXISTS (WITH RECURSIVE r AS (WITH s AS (SELECT b FROM f.edge WHERE a = 1) SELECT b FROM s UNION SELECT e.b FROM r JOIN f.edge e ON e.a = r.b) SELECT FROM r WHERE r.b = t.k)',
+        'transactions': [["INSERT INTO f.t1 (k) SELECT g FROM generate_series(1, 7) g"], *CHANGES],
+    },
+    'no column of a table that the step reads': {        # whether there are rows is what counts
+        'tables': GRAPH, 'setup': [], 'query': 'WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT r.n + 1 FROM r, f.edge WHERE r.n < 4) SELECT * FROM r', 'transactions': [EDGES, *CHANGES],
+    },
+    'a long text that steps look for': {                 # too long for a btree
+        'tables': {'link': 'a text, b text'}, 'setup': ["INSERT INTO f.link SELECT repeat(g::text, 9000), repeat((g + 1)::text, 9000) FROM generate_series(1, 5) g"], 'inner': 1,
+        'query': 'WITH RECURSIVE r AS (SELECT a, b FROM f.link UNION SELECT r.a, l.b FROM r JOIN f.link l ON l.a = r.b) SELECT left(a, 1) AS a, count(*) AS n FROM r GROUP BY left(a, 1)',
+        'transactions': [["DELETE FROM f.link WHERE left(a, 1) = '3'"], ["INSERT INTO f.link SELECT repeat('3', 9000), repeat('1', 9000)"]],
+    },
+    'a collation of its own in a recursion': {
+        'tables': {'link': 'a text COLLATE "C", b text COLLATE "C"'}, 'setup': ["INSERT INTO f.link VALUES ('a', 'B'), ('B', 'c'), ('c', 'a')"], 'inner': 1,
+        'query': 'WITH RECURSIVE r AS (SELECT a, b FROM f.link UNION SELECT r.a, l.b FROM r JOIN f.link l ON l.a = r.b) SELECT * FROM r ORDER BY b, a LIMIT 4',
+        'transactions': [["DELETE FROM f.link WHERE a = 'B'"], ["INSERT INTO f.link VALUES ('B', 'b'), ('b', 'A')"]],
+    },
+    'a recursion that refers to the query around it': {
+        'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'WITH RECURSIVE that refers to the query around it',
+        'query': 'SELECT t.k, (WITH RECURSIVE r AS (SELECT b FROM f.edge WHERE a = t.k UNION SELECT e.b FROM r JOIN f.edge e ON e.a = r.b) SELECT count(*) FROM r) AS n FROM f.t1 t',
+    },
+    'a recursive step of another form': {
+        'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'a recursive term that is no inner join',
+        'query': 'WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT e.b FROM r JOIN f.edge e ON e.a = r.n WHERE NOT EXISTS (SELECT FROM f.t1 t WHERE t.k = e.b)) SELECT count(*) AS n FROM r',
+    },
+    'rows as columns of a recursion below others': {
+        'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'WITH RECURSIVE below other operations over columns of composite, domain or range types',
+        'query': "WITH RECURSIVE r(n, x) AS (SELECT 1, int4range(1, 2) UNION ALL SELECT e.b, int4range(e.a, NULL) FROM r JOIN f.edge e ON e.a = r.n) SELECT n FROM r",
+    },
     'the minus of a constant as a key': {        # deparsed bare it would be a column number
         'setup': ["INSERT INTO f.t1 (k) VALUES (1), (2)"],
         'query': 'SELECT -7.125::numeric AS a, -(1) AS b, count(*) AS n FROM f.t1 GROUP BY (-7.125::numeric), (-(1)::int)',

@@ -133,10 +133,21 @@ class ClockGrammar:
             c = self.pick(f'({c} OR {self.atom(a)})', f'({c} AND {self.atom(a)})', f'({c} OR {a}.v > 3)', f'NOT ({c})', f'({c}) IS NOT TRUE')
         return c
 
+    def recursion(self):
+        """The clock in the base, in the step, and above."""
+        c = self.condition
+        base, step, above = (self.pick(f' WHERE {c(x)}', '') for x in 'abr')
+        kind, bound = self.pick(('UNION', ''), ('UNION ALL', ' JOIN (VALUES (2)) w(most) ON r.v < w.most AND b.v > r.v'))
+        rows = (f'WITH RECURSIVE r AS (SELECT a.k, a.ts, a.tn, a.d, a.v FROM f.e0 a{base} {kind} '
+                f'SELECT r.k, b.ts, b.tn, b.d, b.v FROM r JOIN f.e1 b ON b.k = r.v{bound}{step}) ')
+        return rows + self.pick('SELECT * FROM r', f'SELECT r.k, r.v FROM r{above}', f'SELECT r.k, count(*) AS n, max(r.v) AS m FROM r{above} GROUP BY r.k',
+                                f'SELECT r.v, e.id FROM r JOIN f.e0 e ON e.k = r.k{above}')
+
     def query(self):
         c = self.condition
         return self.pick(
             f'SELECT a.id, a.ts, a.v FROM f.e0 a WHERE {c("a")}',
+            self.recursion(), self.recursion(),
             f'SELECT a.k, count(*) AS n, sum(a.v) AS s FROM f.e0 a WHERE {c("a")} GROUP BY a.k',
             f'SELECT a.k, min(a.v) AS l, max(a.ts) AS m FROM f.e0 a WHERE {c("a")} AND a.v > 1 GROUP BY a.k',
             f'SELECT a.k, count(*) FILTER (WHERE {c("a")}) AS n, count(*) AS m FROM f.e0 a GROUP BY a.k',

@@ -340,9 +340,28 @@ class Grammar:
             return f'f.g {a}', [(f'{a}.gk', 'int'), (f'{a}.gc', 'int'), (f'{a}.gs', 'int')]
         if r.random() < 0.03:
             return f"(VALUES (1, 'a'), (2, 'b'), (2, NULL)) {a}(vi, vt)", [(f'{a}.vi', 'int'), (f'{a}.vt', 'text')]
+        if r.random() < 0.03:
+            return self.recursion(a)
         t = r.choice(TABLES)
         self.whole.add(a)
         return f'f.{t} {a}', [(f'{a}.{c}', ty) for c, ty in COLUMNS]
+
+    def recursion(self, a):
+        """A subquery that is recursive: a set, or a bag of bounded depth."""
+        r = self.rnd
+        base, step = r.choice(TABLES), r.choice([*TABLES, '(SELECT gk AS k, gs AS v, NULL::text AS s FROM f.g)'])
+        step = step if step.startswith('(') else f'f.{step}'
+        text, bag = r.random() < 0.2, r.random() < 0.4
+        x = 's' if text else 'k'
+        y = 's' if text else r.choice(['k', 'v'])
+        where = r.choice(['', ' WHERE e.k > 0', f' WHERE e.{x} IS NOT NULL', f' WHERE e.k < {self.domain // 2 + 1}'])
+        if bag:
+            where += (' AND ' if where else ' WHERE ') + 'z.d < 2'
+        item = (f"(WITH RECURSIVE z(a, b, d) AS (SELECT t.{x}, t.{y}, 0 FROM f.{base} t{r.choice(['', ' WHERE t.k = 1', ' WHERE t.v IS NULL OR t.k < 2'])} "
+                f"UNION {'ALL ' if bag else ''}SELECT {r.choice(['z.a', f'e.{x}'])}, e.{y}, {'z.d + 1' if bag else 'z.d'} FROM z JOIN {step} e ON e.{x} = z.b{where}) "
+                f"SELECT a, b, d FROM z) {a}")
+        ty = 'text' if text else 'int'
+        return item, [(f'{a}.a', ty), (f'{a}.b', ty), (f'{a}.d', 'int')]
 
     def from_item(self, depth, joins):
         """Text and columns of a FROM item with up to `joins` joins below it."""

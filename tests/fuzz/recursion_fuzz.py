@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Random search for wrong deltas of WITH RECURSIVE: random graphs (trees, acyclic, cyclic; keys, duplicates, NULLs), random
-changes of several tables at once.  The machinery, and what is compared, is compiler_fuzz.py's.
+changes of several tables at once; the recursion itself, and below everything else a query can do with it.  The machinery, and what is compared, is compiler_fuzz.py's.
 
     recursion_fuzz.py --dsn DSN [--seed N] [--rounds N] [--seconds S]
 """
 import random
+import re
 import sys
 
 import psycopg2
@@ -19,32 +20,101 @@ TABLES = {
     'ek': 'id int PRIMARY KEY, a int NOT NULL, b int NOT NULL',
     'm': 'n int NOT NULL, ok bool, d numeric(6,2)',
     'start': 'n int, label text',
+    'j': 'n int, doc json',
 }
 
-# (query, cycles allowed).  UNION ALL over cycles does not end unless the depth is bounded.
-QUERIES = {
-    'closure of keyed edges': ("WITH RECURSIVE r AS (SELECT a, b FROM ek UNION SELECT r.a, ek.b FROM r JOIN ek ON ek.a = r.b) SELECT * FROM r", True),
-    'closure of edges': ("WITH RECURSIVE r AS (SELECT a, b FROM e UNION SELECT r.a, e.b FROM r JOIN e ON e.a = r.b) SELECT * FROM r", True),
-    'reachable': ("WITH RECURSIVE r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n) SELECT * FROM r", True),
-    'reachable, marked': ("WITH RECURSIVE r(n) AS (SELECT start.n FROM start JOIN m ON m.n = start.n WHERE m.ok UNION SELECT e.b FROM r, e, m "
-                          "WHERE e.a = r.n AND m.n = e.b AND m.ok IS NOT FALSE) SELECT n FROM r", True),
-    'reachable in two hops': ("WITH RECURSIVE r(n) AS (SELECT n FROM start UNION SELECT f.b FROM r JOIN e ON e.a = r.n JOIN e f ON f.a = e.b) SELECT * FROM r", True),
-    'reachable either way': ("WITH RECURSIVE r(n) AS (SELECT n FROM start WHERE n > 1 UNION SELECT CASE WHEN e.a = r.n THEN e.b ELSE e.a END FROM r JOIN e "
-                             "ON e.a = r.n OR e.b = r.n) SELECT * FROM r", True),
-    'steps by inequality': ("WITH RECURSIVE r(n, g) AS (SELECT n, label FROM start UNION SELECT e.b, r.g FROM r JOIN e ON e.a > r.n AND e.c < 3) SELECT * FROM r", True),
-    'paths': ("WITH RECURSIVE r AS (SELECT a, b FROM e WHERE a < 3 UNION ALL SELECT r.a, e.b FROM r JOIN e ON e.a = r.b) SELECT * FROM r", False),
-    'paths with text and depth': ("WITH RECURSIVE r(n, path, depth) AS (SELECT n, n::text, 0 FROM start UNION ALL SELECT ek.b, r.path || '.' || ek.b, r.depth + 1 "
-                                  "FROM r JOIN ek ON ek.a = r.n) SELECT n, path, depth FROM r", False),
-    'paths of bounded depth': ("WITH RECURSIVE r(n, depth) AS (SELECT n, 0 FROM start UNION ALL SELECT e.b, r.depth + 1 FROM r JOIN e ON e.a = r.n WHERE r.depth < 4) "
-                               "SELECT n AS node, depth FROM r", True),
-    'bill of material': ("WITH RECURSIVE r(part, n) AS (SELECT n, count(*)::int FROM start GROUP BY n UNION ALL SELECT e.b, r.n * e.c FROM r JOIN e ON e.a = r.part) "
-                         "SELECT * FROM r", False),
-    'paths over two tables': ("WITH RECURSIVE r(n, d) AS (SELECT n, 0::numeric(6,2) FROM start UNION ALL SELECT ek.b, m.d FROM r JOIN ek ON ek.a = r.n JOIN m ON m.n = ek.b "
-                              "WHERE m.ok) SELECT * FROM r", False),
-    'paths in two hops': ("WITH RECURSIVE r(n) AS (SELECT n FROM start UNION ALL SELECT f.b FROM r JOIN e ON e.a = r.n JOIN e f ON f.a = e.b) SELECT * FROM r", False),
-    'tree': ("WITH RECURSIVE r AS (SELECT id, a AS parent, 1 AS level FROM ek WHERE a = 0 UNION ALL SELECT ek.id, ek.a, r.level + 1 FROM ek JOIN r ON ek.a = r.id) "
-             "SELECT * FROM r", 'tree'),
+# What follows WITH RECURSIVE, and whether cycles are allowed.  UNION ALL over cycles does not end unless the depth is bounded.
+# All columns of r are there in order, so that SELECT * FROM r is the recursion itself.
+RECURSIONS = {
+    'closure of keyed edges': ("r AS (SELECT a, b FROM ek UNION SELECT r.a, ek.b FROM r JOIN ek ON ek.a = r.b)", True),
+    'closure of edges': ("r AS (SELECT a, b FROM e UNION SELECT r.a, e.b FROM r JOIN e ON e.a = r.b)", True),
+    'reachable': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    'reachable, marked': ("r(n) AS (SELECT start.n FROM start JOIN m ON m.n = start.n WHERE m.ok UNION SELECT e.b FROM r, e, m "
+                          "WHERE e.a = r.n AND m.n = e.b AND m.ok IS NOT FALSE)", True),
+    'reachable in two hops': ("r(n) AS (SELECT n FROM start UNION SELECT f.b FROM r JOIN e ON e.a = r.n JOIN e f ON f.a = e.b)", True),
+    'reachable either way': ("r(n) AS (SELECT n FROM start WHERE n > 1 UNION SELECT CASE WHEN e.a = r.n THEN e.b ELSE e.a END FROM r JOIN e "
+                             "ON e.a = r.n OR e.b = r.n)", True),
+    'steps by inequality': ("r(n, g) AS (SELECT n, label FROM start UNION SELECT e.b, r.g FROM r JOIN e ON e.a > r.n AND e.c < 3)", True),
+    'paths': ("r AS (SELECT a, b FROM e WHERE a < 3 UNION ALL SELECT r.a, e.b FROM r JOIN e ON e.a = r.b)", False),
+    'paths with text and depth': ("r(n, path, depth) AS (SELECT n, n::text, 0 FROM start UNION ALL SELECT ek.b, r.path || '.' || ek.b, r.depth + 1 "
+                                  "FROM r JOIN ek ON ek.a = r.n)", False),
+    'paths of bounded depth': ("r(n, depth) AS (SELECT n, 0 FROM start UNION ALL SELECT e.b, r.depth + 1 FROM r JOIN e ON e.a = r.n WHERE r.depth < 4)", True),
+    'paths without a cycle': ("r(n, path) AS (SELECT n, ARRAY[n] FROM start UNION ALL SELECT e.b, r.path || e.b FROM r JOIN e ON e.a = r.n WHERE e.b <> ALL (r.path))", True),
+    'bill of material': ("r(part, n) AS (SELECT n, count(*)::int FROM start GROUP BY n UNION ALL SELECT e.b, r.n * e.c FROM r JOIN e ON e.a = r.part)", False),
+    'numeric without a scale': ("r(part, q) AS (SELECT n, 1.0::numeric FROM start UNION ALL SELECT ek.b, r.q * m.d FROM r JOIN ek ON ek.a = r.part JOIN m ON m.n = ek.b)", False),
+    'paths over two tables': ("r(n, d) AS (SELECT n, 0::numeric(6,2) FROM start UNION ALL SELECT ek.b, m.d FROM r JOIN ek ON ek.a = r.n JOIN m ON m.n = ek.b "
+                              "WHERE m.ok)", False),
+    'paths in two hops': ("r(n) AS (SELECT n FROM start UNION ALL SELECT f.b FROM r JOIN e ON e.a = r.n JOIN e f ON f.a = e.b)", False),
+    'tree': ("r AS (SELECT id, a AS parent, 1 AS level FROM ek WHERE a = 0 UNION ALL SELECT ek.id, ek.a, r.level + 1 FROM ek JOIN r ON ek.a = r.id)", 'tree'),
+    'a base of several parts': ("r(n) AS (SELECT n FROM start UNION ALL SELECT n FROM m WHERE ok UNION ALL SELECT e.b FROM r JOIN e ON e.a = r.n)", False),
+    'a base of several parts as a set': ("r(n) AS (SELECT n FROM start UNION SELECT n FROM m WHERE ok UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    'other types in the step': ("r(n, x) AS (SELECT n::bigint, NULL::numeric(6,2) FROM start UNION SELECT e.b, m.d FROM r JOIN e ON e.a = r.n JOIN m ON m.n = e.b)", True),
+    'a base of groups': ("r(n, k) AS (SELECT a, count(*) FROM e GROUP BY a HAVING count(*) > 1 UNION SELECT ek.b, r.k FROM r JOIN ek ON ek.a = r.n)", True),
+    'a base of the first rows': ("r(n) AS (SELECT n FROM (SELECT n FROM m WHERE ok ORDER BY d DESC, n LIMIT 2) s UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    'steps over groups': ("r(n, d) AS (SELECT n, 0 FROM start UNION SELECT g.b, g.w FROM r JOIN (SELECT a, b, sum(c)::int AS w FROM e GROUP BY a, b) g ON g.a = r.n)", True),
+    'counted steps over groups': ("r(n, d) AS (SELECT n, 0 FROM start UNION ALL SELECT g.b, r.d + g.w FROM r JOIN (SELECT a, b, max(c) AS w FROM e GROUP BY a, b) g ON g.a = r.n)", False),
+    'steps over the nearest': ("r(n) AS (SELECT n FROM start UNION SELECT g.b FROM r JOIN (SELECT DISTINCT ON (a) a, b FROM e ORDER BY a, c, b) g ON g.a = r.n)", True),
+    'steps over an outer join': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION SELECT g.b, g.d FROM r JOIN (SELECT ek.a, ek.b, m.d FROM ek LEFT JOIN m ON m.n = ek.b) g "
+                                 "ON g.a = r.n)", True),
+    'steps over a union': ("r(n) AS (SELECT n FROM start UNION ALL SELECT g.b FROM r JOIN (SELECT a, b FROM e UNION ALL SELECT a, b FROM ek) g ON g.a = r.n)", False),
+    'steps over those without a mark': ("r(n) AS (SELECT n FROM start UNION SELECT g.b FROM r JOIN (SELECT a, b FROM e WHERE NOT EXISTS (SELECT FROM m WHERE m.n = e.b AND NOT m.ok)) g "
+                                        "ON g.a = r.n)", True),
+    'steps while a table has rows': ("r(n) AS (SELECT n FROM start UNION SELECT r.n + 1 FROM r, m WHERE r.n < 4)", True),
+    'steps within a bound': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n, (SELECT max(d) AS top FROM m) t WHERE e.c <= t.top)", True),
+    'steps with a document': ("r(n, t) AS (SELECT n, label FROM start UNION SELECT e.b, (j.doc ->> 'k') FROM r JOIN e ON e.a = r.n JOIN j ON j.n = e.b)", True),
+    'paths with a document': ("r(n, t) AS (SELECT n, label FROM start UNION ALL SELECT ek.b, (j.doc ->> 'k') FROM r JOIN ek ON ek.a = r.n JOIN j ON j.n = ek.b)", False),
+    'over another recursion': ("q(n) AS (SELECT n FROM start UNION SELECT ek.b FROM q JOIN ek ON ek.a = q.n), r(n) AS (SELECT n FROM q UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    'steps over another recursion': ("q AS (SELECT a, b FROM ek UNION SELECT q.a, ek.b FROM q JOIN ek ON ek.a = q.b), r(n) AS (SELECT n FROM start UNION SELECT q.b FROM r JOIN q ON q.a = r.n)", True),
+    'counted steps over another recursion': ("q AS (SELECT a, b FROM e UNION ALL SELECT q.a, e.b FROM q JOIN e ON e.a = q.b), r(n) AS (SELECT n FROM start UNION ALL SELECT q.b FROM r JOIN q ON q.a = r.n)", False),
+    'a recursion in a subquery of the base': ("r(n) AS (SELECT max(s.n) FROM (WITH RECURSIVE q(n) AS (SELECT n FROM start UNION SELECT ek.b FROM q JOIN ek ON ek.a = q.n) SELECT n FROM q) s "
+                                              "UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    'WITH inside': ("r(n) AS (WITH s AS (SELECT n FROM start WHERE n > 0) SELECT n FROM s UNION SELECT e.b FROM r JOIN e ON e.a = r.n JOIN s ON true)", True),
 }
+
+# Queries over r, whose first column is an integer.
+WRAPPERS = {
+    'itself': "SELECT * FROM r",
+    'some of it': "SELECT {c} AS node, {c} * 2 + 1 AS twice FROM r WHERE {c} IS DISTINCT FROM 2",
+    'joined': "SELECT r.*, m.ok AS marked, m.d AS md FROM r JOIN m ON m.n = r.{c} WHERE m.ok",
+    'left join': "SELECT r.*, m.d AS md FROM r LEFT JOIN m ON m.n = r.{c}",
+    'right side': "SELECT m.n AS mn, m.ok AS marked, r.* FROM m LEFT JOIN r ON m.n = r.{c} AND m.d > 0",
+    'full join': "SELECT m.n AS mn, m.ok AS marked, r.* FROM m FULL JOIN r ON m.n = r.{c}",
+    'counted': "SELECT {c} AS node, count(*) AS n FROM r GROUP BY {c}",
+    'one value': "SELECT count(*) AS n, max({c}) AS top, sum({c}) AS s FROM r",
+    'groups of a join': "SELECT m.ok, sum(m.d) AS d, count(DISTINCT r.{c}) AS k FROM r JOIN m ON m.n = r.{c} GROUP BY m.ok HAVING count(*) > 1",
+    'first rows': "SELECT * FROM r ORDER BY {c} DESC NULLS LAST LIMIT 3",
+    'first rows of a join': "SELECT r.{c} AS node, m.d AS md FROM r JOIN m ON m.n = r.{c} ORDER BY md DESC, node LIMIT 3",
+    'window': "SELECT r.*, row_number() OVER (PARTITION BY {c} % 2 ORDER BY {c}) AS rn FROM r",
+    'twice': "SELECT x.{c} AS a, y.{c} AS b FROM r x JOIN r y ON x.{c} = y.{c} + 1",
+    'twice, apart': "SELECT {c} AS node FROM r WHERE {c} > 1 UNION ALL SELECT count(*) FROM r",
+    'in': "SELECT n, ok FROM m WHERE n IN (SELECT {c} FROM r)",
+    'not exists': "SELECT n, label FROM start WHERE NOT EXISTS (SELECT FROM r WHERE r.{c} = start.n)",
+    'correlated count': "SELECT m.n, (SELECT count(*) FROM r WHERE r.{c} >= m.n) AS k FROM m",
+    'above the average': "SELECT {c} AS node FROM r WHERE {c} > (SELECT avg({c}) FROM r)",
+    'except': "SELECT n FROM m EXCEPT SELECT {c} FROM r",
+    'distinct': "SELECT DISTINCT {c} AS node FROM r",
+    'lateral': "SELECT r.{c} AS node, l.d FROM r, LATERAL (SELECT d FROM m WHERE m.n = r.{c} ORDER BY d DESC, ok LIMIT 1) l",
+    'in a CTE': "SELECT s.k, m.ok FROM s JOIN m ON m.n = s.node",
+    'recursion over it': "SELECT * FROM z",
+}
+# WITH items behind r that a wrapper needs
+MORE = {
+    'in a CTE': ", s AS (SELECT {c} AS node, count(*) AS k FROM r GROUP BY {c})",
+    'recursion over it': ", z(n) AS (SELECT {c} FROM r UNION SELECT ek.b FROM z JOIN ek ON ek.a = z.n)",
+}
+
+
+def first_column(recursion):
+    """The name of r's first column."""
+    return re.search(r'(?:^|, )r(?:\((\w+)| AS \(SELECT (\w+))', recursion).group(1) or re.search(r'(?:^|, )r AS \(SELECT (\w+)', recursion).group(1)
+
+
+def build(recursion, wrapper):
+    c = first_column(recursion)
+    return f"WITH RECURSIVE {recursion}{MORE.get(wrapper, '').format(c=c)} {WRAPPERS[wrapper].format(c=c)}"
+
+
+DOCUMENTS = ['NULL', "'{}'", "'{\"k\": 1}'", "'{\"k\": \"x\"}'"]
 
 
 class Graph:
@@ -86,10 +156,12 @@ class Graph:
             return self.ek_row()
         if table == 'm':
             return f"({self.rnd.randint(0, self.nodes)}, {self.rnd.choice(['true', 'true', 'false', 'NULL'])}, {self.rnd.randint(0, 3)})"
+        if table == 'j':
+            return f"({self.node()}, {self.rnd.choice(DOCUMENTS)})"
         return f"({self.node()}, {self.rnd.choice(['NULL', quote('x'), quote('y')])})"
 
     def fill(self):
-        sizes = {'e': (0, 9), 'ek': (0, 9), 'm': (2, 10), 'start': (0, 3)}
+        sizes = {'e': (0, 9), 'ek': (0, 9), 'm': (2, 10), 'start': (0, 3), 'j': (0, 6)}
         for table in TABLES:
             yield f'DELETE FROM f.{table}'
             rows = [self.row(table) for _ in range(self.rnd.randint(*sizes[table]))]
@@ -98,11 +170,11 @@ class Graph:
 
     def change(self):
         rnd = self.rnd
-        table = rnd.choice(['e', 'e', 'ek', 'ek', 'm', 'start'])
+        table = rnd.choice(['e', 'e', 'ek', 'ek', 'm', 'start', 'j'])
         kind = rnd.random()
         if kind < 0.4:
             return f"INSERT INTO f.{table} VALUES {', '.join(self.row(table) for _ in range(rnd.randint(1, 3)))}"
-        some = {'e': f'a = {self.node(0)}', 'ek': f'b = {self.node(0)}', 'm': f'n = {self.node(0)}', 'start': f'n = {self.node(0)}'}[table]
+        some = {'e': f'a = {self.node(0)}', 'ek': f'b = {self.node(0)}', 'm': f'n = {self.node(0)}', 'start': f'n = {self.node(0)}', 'j': f'n = {self.node(0)}'}[table]
         if rnd.random() < 0.3:
             some = f'random() < {rnd.choice([0.2, 0.5])}'
         if rnd.random() < 0.05:
@@ -111,6 +183,8 @@ class Graph:
             return f'DELETE FROM f.{table} WHERE {some}'
         if table == 'm':
             return f'UPDATE f.m SET ok = NOT ok, d = d + 1 WHERE {some}'
+        if table == 'j':
+            return f'UPDATE f.j SET n = n + 1 WHERE {some}'
         if table == 'start':
             return f'UPDATE f.start SET n = {self.node()} WHERE {some}'
         if table == 'e':
@@ -131,11 +205,13 @@ def quote(text):
 
 def one_round(cur, seed, stats):
     rnd = random.Random(seed)
-    name = rnd.choice(list(QUERIES))
-    query, shape = QUERIES[name]
+    name = rnd.choice(list(RECURSIONS))
+    wrapper = rnd.choice(list(WRAPPERS)) if rnd.random() < 0.8 else 'itself'
+    recursion, shape = RECURSIONS[name]
+    query = build(recursion, wrapper)
     graph = Graph(rnd, shape)
     trace = list(graph.fill())
-    stats[name] = stats.get(name, 0) + 1
+    stats[wrapper] = stats.get(wrapper, 0) + 1
     try:
         for sql in trace:
             cur.execute(sql)
@@ -153,7 +229,7 @@ def one_round(cur, seed, stats):
             r.transaction(changes)
         r.perturb_and_diff(rnd)
     except (harness.Difference, psycopg2.Error) as error:
-        raise harness.Difference(f'{name}: {error}\n  ' + '\n  '.join(trace)) from error
+        raise harness.Difference(f'{name}, {wrapper}: {error}\n  {query}\n  ' + '\n  '.join(trace)) from error
 
 
 def main():
