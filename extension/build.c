@@ -262,7 +262,7 @@ build_entry(PgtBlock *block, int rtindex)
 
 	if (pgt_is_dependent(rte))
 	{
-		pgt_add_dependent(block, rtindex, NULL);
+		pgt_add_dependent(block, rte, list_make1_int(rtindex), NULL);
 		return;
 	}
 	switch (rte->rtekind)
@@ -390,6 +390,30 @@ build_outer(PgtBlock *block, JoinExpr *join)
 	block->maps = list_concat(block->maps, out.maps);
 }
 
+/* LEFT and RIGHT joins whose nullable side needs the rows of the other. */
+static bool
+build_dependent(PgtBlock *block, JoinExpr *join)
+{
+	Query *query = block->level->query;
+	Node *kept = join->jointype == JOIN_LEFT ? join->larg : join->rarg;
+	Node *side = join->jointype == JOIN_LEFT ? join->rarg : join->larg;
+	RangeTblEntry *item = IsA(side, RangeTblRef) ? rt_fetch(((RangeTblRef *) side)->rtindex, query->rtable) : NULL;
+
+	if (join->jointype == JOIN_FULL || join->jointype == JOIN_INNER)
+		return false;
+	if (item != NULL && pgt_is_dependent(item) && join->jointype == JOIN_LEFT)
+	{
+		pgt_build_from(block, kept);
+		pgt_add_dependent(block, item, list_make1_int(((RangeTblRef *) side)->rtindex), join);
+		return true;
+	}
+	if (!pgt_is_dependent_side(query, side, join->quals))
+		return false;
+	pgt_build_from(block, kept);
+	pgt_add_dependent_side(block, side, join->quals);
+	return true;
+}
+
 void
 pgt_build_from(PgtBlock *block, Node *node)
 {
@@ -403,19 +427,13 @@ pgt_build_from(PgtBlock *block, Node *node)
 			pgt_build_from(block, lfirst(lc));
 		add_quals(block, ((FromExpr *) node)->quals);
 	}
-	else if (((JoinExpr *) node)->jointype == JOIN_LEFT && IsA(((JoinExpr *) node)->rarg, RangeTblRef) &&
-			 pgt_is_dependent(rt_fetch(((RangeTblRef *) ((JoinExpr *) node)->rarg)->rtindex, block->level->query->rtable)))
-	{
-		pgt_build_from(block, ((JoinExpr *) node)->larg);
-		pgt_add_dependent(block, ((RangeTblRef *) ((JoinExpr *) node)->rarg)->rtindex, (JoinExpr *) node);
-	}
 	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
 	{
 		pgt_build_from(block, ((JoinExpr *) node)->larg);
 		pgt_build_from(block, ((JoinExpr *) node)->rarg);
 		add_quals(block, ((JoinExpr *) node)->quals);
 	}
-	else
+	else if (!build_dependent(block, (JoinExpr *) node))
 		build_outer(block, (JoinExpr *) node);
 }
 

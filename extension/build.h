@@ -91,7 +91,13 @@ extern Query *pgt_make_template(PgtLevel *up, Query *q, bool exists);         /*
 extern Query *pgt_template_above(PgtBlock *block);                            /* without FROM and WHERE */
 extern RangeTblEntry *pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte); /* a dependent FROM item over the block's inputs */
 extern RangeTblEntry *pgt_placeholder_for(PgtOp *op);
-extern void pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left); /* left: the LEFT JOIN it is the right side of */
+/* an item beside the block, which stands for these entries of the query; left: the LEFT JOIN it is the right side of */
+extern void pgt_add_dependent(PgtBlock *block, RangeTblEntry *item, List *rtindexes, JoinExpr *left);
+
+/* build_side.c */
+extern bool pgt_is_dependent_side(Query *query, Node *side, Node *quals); /* of an outer join, on the other side */
+extern List *pgt_side_columns(Query *query, int rtindex);                 /* of an entry in such a side */
+extern void pgt_add_dependent_side(PgtBlock *block, Node *side, Node *quals);
 
 /* build_whole.c */
 extern Query *pgt_whole_template(PgtLevel *level); /* of a subquery whose FROM clause itself refers to the outside */

@@ -676,11 +676,36 @@ pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte)
 	return out;
 }
 
+/* The columns of the item: of the entry it is, or, for one that build_side.c has made, of several entries in their order. */
+static void
+map_item(PgtBlock *block, RangeTblEntry *item, List *rtindexes, bool left, List *columns)
+{
+	Query *query = block->level->query;
+	int from = 0;
+	ListCell *lc;
+
+	if (item == rt_fetch(linitial_int(rtindexes), query->rtable))
+	{
+		if (left)
+			pgt_add_lateral_entry(block, linitial_int(rtindexes), BESIDE_VARNO, columns);
+		else
+			pgt_add_entry(block, linitial_int(rtindexes), columns);
+		return;
+	}
+	foreach (lc, rtindexes)
+	{
+		int n = list_length(pgt_side_columns(query, lfirst_int(lc)));
+
+		pgt_add_map(block, lfirst_int(lc), list_truncate(list_copy_tail(columns, from), n), pgt_is_read_whole(query, lfirst_int(lc)));
+		from += n;
+	}
+}
+
 /* The whole block, with the item beside it, becomes its only input. */
 void
-pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
+pgt_add_dependent(PgtBlock *block, RangeTblEntry *item, List *rtindexes, JoinExpr *left)
 {
-	RangeTblEntry *rte = pgt_rebased_entry(block, rt_fetch(rtindex, block->level->query->rtable));
+	RangeTblEntry *rte = pgt_rebased_entry(block, item);
 	List *targets = NIL;
 	List *columns;
 	List *on = NIL;
@@ -691,10 +716,7 @@ pgt_add_dependent(PgtBlock *block, int rtindex, JoinExpr *left)
 	int pos = 1;
 
 	pgt_expand_rte(rte, BESIDE_VARNO, &columns);
-	if (left != NULL)
-		pgt_add_lateral_entry(block, rtindex, BESIDE_VARNO, columns);
-	else
-		pgt_add_entry(block, rtindex, columns);
+	map_item(block, item, rtindexes, left != NULL, columns);
 	if (left != NULL && left->quals != NULL)
 		on = make_ands_implicit((Expr *) pgt_rebase(block, left->quals));
 	foreach (lc, block->maps)

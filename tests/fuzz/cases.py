@@ -707,3 +707,34 @@ def sets():
 
 
 CASES.update(sets())
+
+CASES.update({
+    'a subquery in the condition of an outer join, about both sides': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1), (3, NULL, 3)", "INSERT INTO f.t3 (id, k, v, s) VALUES (1, 1, 4, 'a'), (2, 1, 5, 'b'), (3, 2, 1, NULL)",
+                  "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 9), (2, 2, 3)"],
+        'query': 'SELECT a.id, b.s, b.v, d.p FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k AND EXISTS (SELECT 1 FROM f.t2 c WHERE c.k = a.k AND c.id = b.id) '
+                 'LEFT JOIN f.t3 d ON d.v < (SELECT max(c.v) FROM f.t2 c WHERE c.k = b.k AND c.id <> d.id)',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (2, 1, 2)"], ["UPDATE f.t3 SET s = 'c', v = v + 1"], ["DELETE FROM f.t2 WHERE k = 1", "UPDATE f.t1 SET k = 2"], ["DELETE FROM f.t3 WHERE id = 3"],
+                         ["INSERT INTO f.t1 (id, k) VALUES (9, 2)", "INSERT INTO f.t2 (id, k, v) VALUES (7, 2, 9)", "INSERT INTO f.t3 (id, k, v) VALUES (7, 2, 2)"]],
+    },
+    'the same of a right join': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 3, 5)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 1)"],
+        'query': 'SELECT b.id, b.v, x.id AS x, x.w FROM (SELECT a.id, a.k, count(*) AS w FROM f.t1 a GROUP BY a.id, a.k) x RIGHT JOIN f.t3 b ON x.id IN (SELECT c.id FROM f.t2 c WHERE c.k = b.k AND c.v <= x.k)',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (2, 3, 2), (1, 3, 0)"], ["INSERT INTO f.t1 (id, k) VALUES (1, 1)"], ["DELETE FROM f.t2 WHERE id = 1"], ["UPDATE f.t3 SET k = 3", "DELETE FROM f.t1 WHERE id = 2"]],
+    },
+    'LATERAL below an outer join': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 2), (2, 2, 1), (3, NULL, 3)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 1, 5), (3, 2, 1)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 9), (2, 2, 3)"],
+        'query': 'SELECT a.id, g, m.v AS m, q.n FROM f.t1 a LEFT JOIN (generate_series(1, a.v) g LEFT JOIN LATERAL (SELECT b.v FROM f.t3 b WHERE b.k = a.k AND b.id >= g ORDER BY b.v LIMIT 1) m ON true) ON g <> a.id '
+                 'LEFT JOIN (f.t2 c JOIN LATERAL (SELECT count(*) AS n FROM f.t3 b WHERE b.k = c.k AND b.v <> a.v) q ON q.n > 0) ON c.id = a.id AND q.n < 3',
+        'transactions': [["INSERT INTO f.t3 (id, k, v) VALUES (4, 1, 0), (5, 2, 2)"], ["UPDATE f.t1 SET v = 4 WHERE id = 2", "UPDATE f.t2 SET k = 1"], ["DELETE FROM f.t3 WHERE k = 1"], ["DELETE FROM f.t2", "UPDATE f.t1 SET v = NULL WHERE id = 1"]],
+    },
+})
+
+CASES.update({
+    'whole rows of a side that needs the other': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1), (3, NULL, 3)", "INSERT INTO f.t3 (id, k, v, s) VALUES (1, 1, 4, 'a'), (2, 1, 5, 'b'), (3, 2, 1, NULL)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 9), (2, 2, 3)"],
+        'query': 'SELECT a.id, to_jsonb(tb) AS b, td IS DISTINCT FROM NULL AS d, to_jsonb(m) AS m FROM f.t1 a LEFT JOIN (f.t3 tb LEFT JOIN f.t2 td ON td.id = tb.v) ON a.k = tb.k AND EXISTS (SELECT 1 FROM f.t2 c WHERE c.k = a.k AND c.id <= tb.id) '
+                 'LEFT JOIN (f.t2 e LEFT JOIN LATERAL (SELECT b.v, b.s FROM f.t3 b WHERE b.k = a.k AND b.id > e.id ORDER BY b.v LIMIT 1) m ON true) ON e.k = a.k',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (2, 1, 2), (4, 2, 2)"], ["UPDATE f.t3 SET s = 'c', v = v + 1"], ["DELETE FROM f.t2 WHERE k = 1", "UPDATE f.t1 SET k = 2"], ["INSERT INTO f.t3 DEFAULT VALUES", "DELETE FROM f.t3 WHERE id = 3"]],
+    },
+})

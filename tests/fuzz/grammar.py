@@ -439,8 +439,12 @@ class Grammar:
         # cap at five tables
         text, cols = self.from_item(depth, r.choice([0, 0, 1, 1, 1, 2, 3] if depth > 0 else [0, 0, 1, 1, 2]))
         if self.subs and self.nesting == 0 and r.random() < self.subs:
-            item, more = self.lateral(cols)
-            text += r.choice([', {}', ' CROSS JOIN {}', ' LEFT JOIN {} ON true',
+            below, near = self.table() if r.random() < 0.2 else ('', [])
+            item, more = self.lateral(cols + near)
+            if below:
+                below = f" LEFT JOIN ({below} {r.choice(['JOIN', 'LEFT JOIN'])} {item} ON {r.choice(['true', self.join_condition(near, more, False)])}) ON {self.join_condition(cols, near + more, False)}"
+                more = near + more
+            text += below or r.choice([', {}', ' CROSS JOIN {}', ' LEFT JOIN {} ON true',
                               f" LEFT JOIN {{}} ON {more[0][0]} {r.choice(['>', '='])} {self.pick(cols, 'int') or '1'}"]).format(item)
             cols = cols + more
         where = f' WHERE {self.condition(cols, 1)}' if r.random() < 0.5 else ''
