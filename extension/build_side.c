@@ -108,6 +108,13 @@ sink_walker(Node *node, SinkContext *cxt)
 			v->varlevelsup++;
 		return false;
 	}
+	if (IsA(node, JoinExpr) && cxt->depth == 0)
+	{
+		/* its entry stays behind; nothing refers to that any more */
+		((JoinExpr *) node)->rtindex = 0;
+		((JoinExpr *) node)->alias = NULL;
+		((JoinExpr *) node)->usingClause = NIL;
+	}
 	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup > cxt->depth)
 		((Aggref *) node)->agglevelsup++;
 	if (IsA(node, Query))

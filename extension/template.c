@@ -411,23 +411,23 @@ name_walker(Node *node, NameContext *cxt)
 	return expression_tree_walker(node, name_walker, cxt);
 }
 
-/* The names an item of FROM shows.  Joins have their entries by now. */
-static List *
-item_names(Query *q, Node *item)
+/* The entry of a FROM item; joins have theirs by now. */
+static int
+item_index(Node *item)
 {
-	return rt_fetch(IsA(item, RangeTblRef) ? ((RangeTblRef *) item)->rtindex : ((JoinExpr *) item)->rtindex, q->rtable)->eref->colnames;
+	return IsA(item, RangeTblRef) ? ((RangeTblRef *) item)->rtindex : ((JoinExpr *) item)->rtindex;
 }
 
 /* The deparser wants a range table entry for each join. */
 static void
-complete_join(Query *q, Node *item)
+complete_join(Query *q, Node *node)
 {
-	JoinExpr *join = (JoinExpr *) item;
+	JoinExpr *join = (JoinExpr *) node;
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 	int n = 0;
 
-	if (!IsA(join, JoinExpr))
-		return;
+	if (!IsA(join, JoinExpr) || join->rtindex > 0)
+		return; /* or it is the parser's own, in a subquery that reads no table */
 	complete_join(q, join->larg);
 	complete_join(q, join->rarg);
 	rte->rtekind = RTE_JOIN;
@@ -436,11 +436,12 @@ complete_join(Query *q, Node *item)
 	rte->inFromCl = true;
 	for (int side = 1; side <= 2; side++)
 	{
-		int ncols = list_length(item_names(q, side == 1 ? join->larg : join->rarg));
+		int item = item_index(side == 1 ? join->larg : join->rarg);
+		int ncols = list_length(rt_fetch(item, q->rtable)->eref->colnames);
 
 		for (int i = 1; i <= ncols; i++)
 		{
-			rte->joinaliasvars = lappend(rte->joinaliasvars, makeVar(side, i, INT4OID, -1, InvalidOid, 0));
+			rte->joinaliasvars = lappend(rte->joinaliasvars, makeVar(item, i, INT4OID, -1, InvalidOid, 0));
 			rte->eref->colnames = lappend(rte->eref->colnames, makeString(psprintf("j%d", ++n)));
 			if (side == 1)
 				rte->joinleftcols = lappend_int(rte->joinleftcols, i);

@@ -737,4 +737,10 @@ CASES.update({
                  'LEFT JOIN (f.t2 e LEFT JOIN LATERAL (SELECT b.v, b.s FROM f.t3 b WHERE b.k = a.k AND b.id > e.id ORDER BY b.v LIMIT 1) m ON true) ON e.k = a.k',
         'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (2, 1, 2), (4, 2, 2)"], ["UPDATE f.t3 SET s = 'c', v = v + 1"], ["DELETE FROM f.t2 WHERE k = 1", "UPDATE f.t1 SET k = 2"], ["INSERT INTO f.t3 DEFAULT VALUES", "DELETE FROM f.t3 WHERE id = 3"]],
     },
+    'joins of what is no table, in subqueries': {
+        'setup': ["INSERT INTO f.t1 (id, k, v, b) VALUES (1, 1, 2, true), (2, 2, 1, NULL), (3, NULL, 3, true)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 2, 5)"],
+        'query': 'SELECT a.id, (SELECT count(*) FROM f.t3 b WHERE b.k = a.k OR EXISTS (SELECT 1 FROM (VALUES (1), (2)) p(x) JOIN (VALUES (2), (3)) q(x) USING (x) WHERE x = a.v AND a.b)) AS n, g.x, h.y '
+                 'FROM f.t1 a LEFT JOIN (LATERAL (SELECT x FROM generate_series(1, a.v) x) g JOIN LATERAL (VALUES (g.x), (a.k)) h(y) ON h.y <> g.x) ON g.x > 1',
+        'transactions': [["INSERT INTO f.t3 (k) VALUES (2)", "UPDATE f.t1 SET v = 2 WHERE id = 3"], ["DELETE FROM f.t1 WHERE id = 1"], ["DELETE FROM f.t3"]],
+    },
 })
