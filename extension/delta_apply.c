@@ -6,13 +6,18 @@
  *     delta = n * (template over new bags) + (w - n) * (template over old bags)
  * where n is the number of copies of the row now, if it is touched, and w its change.  A bag is what such rows can see of a
  * child: its post rows near them, and for the old state these minus the child's delta.  Old states are never scanned.
+ *
+ * A subquery that the planner cannot join would read its bag from end to end for each touched row.  So that the costs do not grow with
+ * the square of their number, each touched row carries the rows it can see as an array, found once for all by the keys.
  */
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
 #include "utils/typcache.h"
 
 #include "delta.h"
@@ -214,12 +219,140 @@ linear(PgtDeltaCtx *cxt, const PgtOp *op)
 	return psprintf("(%s)", pgt_template_sql(op, froms, true));
 }
 
+/* --- rows by their keys --- */
+
+/* A key whose rows take more bytes than this has no array; a row of that key reads the bag. */
+#define MAX_ARRAY_BYTES (32 * 1024 * 1024)
+
+static bool
+fits_array(const PgtOp *child)
+{
+	for (int i = 0; i < child->ncols; i++)
+		if (get_typtype(child->cols[i].type) == TYPTYPE_PSEUDO)
+			return false;
+	return child->ncols > 0;
+}
+
+/* "c1 type, c2 type COLLATE ..." */
+static char *
+column_definitions(const PgtOp *child)
+{
+	StringInfoData s;
+
+	initStringInfo(&s);
+	for (int i = 0; i < child->ncols; i++)
+	{
+		const PgtCol *col = &child->cols[i];
+
+		appendStringInfo(&s, "%sc%d %s", i > 0 ? ", " : "", i + 1, pgt_type_name(col->type, -1));
+		if (OidIsValid(col->collation))
+			appendStringInfo(&s, " COLLATE %s", generate_collation_name(col->collation));
+	}
+	return s.data;
+}
+
+/* What the arrays of all children add to the first child's bag. */
+typedef struct Carried
+{
+	StringInfoData columns;
+	StringInfoData joins;
+} Carried;
+
+/* The keys of a child, by which a row of the first child finds its rows. */
+typedef struct Keys
+{
+	StringInfoData named; /* "expression AS k1, ..." */
+	StringInfoData list;  /* "1, ..." */
+	StringInfoData known; /* none is NULL */
+	StringInfoData large; /* they are those of l */
+	List *operators;      /* of text: "OPERATOR(x) (expression of the first child)" */
+} Keys;
+
+static bool
+keys_of(const PgtOp *op, int ordinal, Keys *keys)
+{
+	ListCell *lc;
+
+	initStringInfo(&keys->named);
+	initStringInfo(&keys->list);
+	initStringInfo(&keys->known);
+	initStringInfo(&keys->large);
+	keys->operators = NIL;
+	foreach (lc, (List *) list_nth(op->touches, ordinal - 2))
+	{
+		Node *column;
+		Node *key;
+		char *text;
+		Oid opno = binds(lfirst(lc), ordinal, 1, &column, &key);
+		int n = list_length(keys->operators);
+
+		if (!OidIsValid(opno))
+			continue;
+		text = pgt_expr(column, op->children);
+		appendStringInfo(&keys->named, "%s%s AS k%d", n > 0 ? ", " : "", text, n + 1);
+		appendStringInfo(&keys->list, "%s%d", n > 0 ? ", " : "", n + 1);
+		appendStringInfo(&keys->known, "%s(%s) IS NOT NULL", n > 0 ? " AND " : "", text);
+		appendStringInfo(&keys->large, "%sl.k%d %s (%s)", n > 0 ? " AND " : "", n + 1, pgt_type_operator(exprType(column), true), text);
+		keys->operators = lappend(keys->operators, psprintf("%s (%s)", pgt_operator_name(opno), pgt_expr(key, op->children)));
+	}
+	return keys->operators != NIL;
+}
+
+static char *
+keys_match(Keys *keys, const char *alias)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, keys->operators)
+		appendStringInfo(&s, "%s%s.k%d %s", s.len > 0 ? " AND " : "", alias, foreach_current_index(lc) + 1, (char *) lfirst(lc));
+	return s.data;
+}
+
+/* The child's bag as its subquery sees it: the array of the row at hand. */
+static PgtFrom
+from_array(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom bag, Carried *carried)
+{
+	const PgtOp *child = pgt_op_child(op, ordinal);
+	char *row = psprintf("ROW(%s)", pgt_key_list(psprintf("a%d", ordinal), child->ncols));
+	Keys keys;
+	char *large;
+
+	if (!fits_array(child) || !pgt_template_by_row(op, ordinal) || !keys_of(op, ordinal, &keys))
+		return bag;
+	large = pgt_enr(cxt, "l", psprintf("SELECT %s FROM %s a%d WHERE %s GROUP BY %s HAVING pg_catalog.sum(pg_catalog.pg_column_size(%s)) > %d", keys.named.data, bag, ordinal, keys.known.data, keys.list.data, row, MAX_ARRAY_BYTES));
+	appendStringInfo(&carried->columns, ", g%d.r AS g%d, l%d.k1 IS NOT NULL AS l%d", ordinal, ordinal, ordinal, ordinal);
+	appendStringInfo(&carried->joins, " LEFT JOIN (SELECT %s, pg_catalog.array_agg(%s) AS r FROM %s a%d WHERE %s AND NOT EXISTS (SELECT 1 FROM %s l WHERE %s) GROUP BY %s) g%d ON %s LEFT JOIN %s l%d ON %s",
+					 keys.named.data, row, bag, ordinal, keys.known.data, large, keys.large.data, keys.list.data, ordinal, keys_match(&keys, psprintf("g%d", ordinal)),
+					 large, ordinal, keys_match(&keys, psprintf("l%d", ordinal)));
+	return psprintf("(SELECT u.* FROM pg_catalog.unnest(a1.g%d) u(%s) UNION ALL SELECT %s FROM %s b WHERE a1.l%d)", ordinal,
+					column_definitions(child), pgt_columns("b", child->ncols, 0), bag, ordinal);
+}
+
+/* The template over the touched rows, as often as `weight` says. */
+static char *
+over_touched(PgtDeltaCtx *cxt, const PgtOp *op, const char *touched, const char *weight, char **bags)
+{
+	int n = list_length(op->children);
+	char **froms = palloc(sizeof(char *) * n);
+	char *cols = pgt_columns("a1", pgt_op_child(op, 1)->ncols, 0);
+	Carried carried;
+
+	initStringInfo(&carried.columns);
+	initStringInfo(&carried.joins);
+	for (int i = 2; i <= n; i++)
+		froms[i - 1] = from_array(cxt, op, i, bags[i - 1], &carried);
+	froms[0] = psprintf("(SELECT %s%s FROM %s a1%s WHERE %s <> 0)", pgt_join2(cols, psprintf("%s AS w", weight)), carried.columns.data,
+						touched, carried.joins.data, weight);
+	return pgt_template_sql(op, froms, true);
+}
+
 PgtFrom
 pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	int n = list_length(op->children);
 	Bags bags = {palloc0(sizeof(PgtFrom) * n), palloc0(sizeof(char *) * n), palloc0(sizeof(char *) * n)};
-	char *cols = pgt_columns("t", pgt_op_child(op, 1)->ncols, 0);
 	char *touched;
 	bool inner = false;
 
@@ -230,8 +363,6 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 	for (int i = 1; i <= n; i++)
 		bags.deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
 	touched = touched_rows(cxt, op, &bags);
-	bags.new[0] = psprintf("(SELECT %s FROM %s t WHERE t.n <> 0)", pgt_join2(cols, "t.n AS w"), touched);
-	bags.old[0] = psprintf("(SELECT %s FROM %s t WHERE t.w <> t.n)", pgt_join2(cols, "t.w - t.n AS w"), touched);
 	for (int i = 2; i <= n; i++)
 	{
 		if (bags.new[i - 1] == NULL)
@@ -239,5 +370,6 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 		if (bags.old[i - 1] == NULL)
 			bags.old[i - 1] = bags.deltas[i - 1] == NULL ? bags.new[i - 1] : old_rows(cxt, pgt_op_child(op, i), bags.new[i - 1], bags.deltas[i - 1]);
 	}
-	return psprintf("(%s UNION ALL %s)", pgt_template_sql(op, bags.new, true), pgt_template_sql(op, bags.old, true));
+	return psprintf("(%s UNION ALL %s)", over_touched(cxt, op, touched, "a1.n", bags.new),
+					over_touched(cxt, op, touched, "(a1.w - a1.n)", bags.old));
 }

@@ -263,6 +263,49 @@ pgt_template_touches(PgtOp *op)
 	(void) query_tree_walker(op->query, touches_walker, &cxt, 0);
 }
 
+/* --- what is run for each row --- */
+
+typedef struct ByRowContext
+{
+	int ordinal;
+	int depth;
+	bool simple; /* the planner makes a join of the query being walked */
+} ByRowContext;
+
+static bool
+by_row_walker(Node *node, ByRowContext *cxt)
+{
+	ByRowContext below = *cxt;
+	ListCell *lc;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubLink))
+	{
+		SubLink *s = (SubLink *) node;
+
+		below.simple = s->subLinkType == EXISTS_SUBLINK || s->subLinkType == ANY_SUBLINK;
+		return by_row_walker(s->testexpr, cxt) || by_row_walker(s->subselect, &below);
+	}
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, by_row_walker, cxt);
+	below.depth++;
+	if (cxt->depth > 1 || (cxt->depth == 1 && (!yields_its_rows((Query *) node) || ((Query *) node)->distinctClause != NIL)))
+		below.simple = false;
+	foreach (lc, ((Query *) node)->rtable)
+		if (!below.simple && pgt_placeholder_number(lfirst(lc), true) == cxt->ordinal)
+			return true;
+	return query_tree_walker((Query *) node, by_row_walker, &below, 0);
+}
+
+bool
+pgt_template_by_row(const PgtOp *op, int ordinal)
+{
+	ByRowContext cxt = {ordinal, 0, true};
+
+	return by_row_walker((Node *) op->query, &cxt);
+}
+
 /* --- flips --- */
 
 typedef struct CountContext

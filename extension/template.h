@@ -21,6 +21,9 @@ extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
 /* Children under which some row of the first one must be looked at again: fills op->touches. */
 extern void pgt_template_touches(PgtOp *op);
 
+/* Is the child read by a subquery that PostgreSQL runs for each row, as it cannot make a join of it? */
+extern bool pgt_template_by_row(const PgtOp *op, int ordinal);
+
 /*
  * Where child `ordinal` is read by conjuncts that read no other child but the first: an APPLY of the first child's rows for which
  * these change; its children are those of op, then all but the first once more for their old bags.

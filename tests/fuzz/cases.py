@@ -744,3 +744,16 @@ CASES.update({
         'transactions': [["INSERT INTO f.t3 (k) VALUES (2)", "UPDATE f.t1 SET v = 2 WHERE id = 3"], ["DELETE FROM f.t1 WHERE id = 1"], ["DELETE FROM f.t3"]],
     },
 })
+
+CASES.update({
+    'rows that a subquery finds by their keys': {   # keys of other types, NULLs, collations, several keys, no rows
+        'tables': {'ta': 'id int, k bigint, s text COLLATE "C", d numeric, j jsonb', 'tb': 'id int, k int, s varchar(9), d int, p point, a int[], f float8'},
+        'setup': ["INSERT INTO f.ta VALUES (1, 1, 'a', 1.0, '{}'), (2, 1, 'B', 2.00, NULL), (3, NULL, 'a', NULL, '[1]'), (4, 2, 'a ', 3, '1'), (4, 2, 'a ', 3, '1')",
+                  "INSERT INTO f.tb VALUES (1, 1, 'a', 1, '(1,2)', '{1,2}', 0), (2, 1, 'a', 1, NULL, '{}', '-0'), (3, 2, 'a ', 2, '(0,0)', NULL, 'NaN'), (4, NULL, NULL, 3, '(1,1)', '{NULL}', 1), (5, 1, 'B', 2, NULL, '{3}', 2)"],
+        'query': 'SELECT a.id, a.j::text AS j, (SELECT string_agg(b.p::text || b.a::text, \',\' ORDER BY b.id) FROM f.tb b WHERE b.k = a.k AND b.s = a.s) AS x, '
+                 '(SELECT count(*) FROM f.tb b WHERE b.d = a.d) AS n, q.f, ARRAY(SELECT b.id FROM f.tb b WHERE b.k + 0 = a.k AND b.s < a.s ORDER BY b.id) AS e '
+                 'FROM f.ta a LEFT JOIN LATERAL (SELECT b.f FROM f.tb b WHERE b.k = a.k ORDER BY b.f DESC, b.id LIMIT 1) q ON true',
+        'transactions': [["INSERT INTO f.tb VALUES (6, 1, 'a', 3, '(9,9)', '{9}', 9), (7, 2, 'a ', 3, NULL, '{7}', NULL)"], ["UPDATE f.tb SET k = 2, p = '(5,5)' WHERE id < 3"],
+                         ["DELETE FROM f.tb WHERE k = 2", "UPDATE f.ta SET k = 1, d = 2.000", "INSERT INTO f.ta VALUES (9, NULL, NULL, 3, NULL)"], ["UPDATE f.tb SET s = 'a', d = NULL"], ["DELETE FROM f.tb"]],
+    },
+})
