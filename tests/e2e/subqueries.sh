@@ -16,6 +16,9 @@ declare -A query=(
 	[scalar]="SELECT l.id, (SELECT r.v FROM r WHERE r.id = l.id AND r.k >= 0) AS v, coalesce((SELECT max(v) FROM r WHERE r.k < l.k), -1) AS m FROM l"
 	[asof]="SELECT l.id, q.id AS rid, q.v FROM l LEFT JOIN LATERAL (SELECT r.id, r.v FROM r WHERE r.k <= l.k ORDER BY r.k DESC, r.id LIMIT 1) q ON true"
 	[expanded]="SELECT l.id, g FROM l, generate_series(1, l.v) g WHERE l.k IN (SELECT k FROM r) OR l.k = 1"
+	[division]="SELECT DISTINCT l.k FROM l WHERE NOT EXISTS (SELECT 1 FROM r WHERE r.v = 3 AND r.k < 60 AND NOT EXISTS (SELECT 1 FROM l m WHERE m.v = r.v AND m.k = l.k))"
+	[sets]="SELECT l.id, (SELECT max(q.n) FROM (SELECT count(*) AS n FROM r WHERE r.k = l.k GROUP BY r.v) q) AS n FROM l WHERE EXISTS (SELECT 1 FROM r WHERE r.k = l.k UNION ALL SELECT 1 FROM r WHERE r.id = l.id)"
+	[both]="SELECT l.id, r.id AS rid FROM l LEFT JOIN r ON r.k = l.k AND EXISTS (SELECT 1 FROM l m WHERE m.id = r.id AND m.v <> l.v)"
 	[flags]="SELECT l.id, CASE WHEN EXISTS (SELECT 1 FROM r WHERE r.k = l.k) THEN 'both' ELSE 'left' END AS f FROM l"
 )
 for name in "${!query[@]}"; do
