@@ -2,7 +2,7 @@
 # Random queries and transactions through the whole product, every stream table verified (tests/fuzz/engine_fuzz.py).
 #   SEED (random)  SECONDS_MAX (30)
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new "pg_trickle.min_schedule_seconds=0" "pg_trickle.topk_margin=2"	# margins run out and overflow
+cluster_new "pg_trickle.min_schedule_seconds=0" "pg_trickle.topk_margin=2" track_activity_query_size=32kB	# margins run out and overflow
 extension_new
 consumer_start
 out=$PGT_DIR/fuzz.out
