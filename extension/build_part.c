@@ -344,6 +344,48 @@ row_number_of(Index winref)
 	return f;
 }
 
+static int
+column_of_input(PgtWindowSplit *split, AttrNumber attno)
+{
+	ListCell *lc;
+
+	foreach (lc, split->columns)
+	{
+		Var *v = lfirst(lc);
+
+		if (IsA(v, Var) && v->varlevelsup == 0 && v->varattno == attno)
+			return foreach_current_index(lc) + 1;
+	}
+	return 0;
+}
+
+/* The node's input in the order of the subquery that canon_nest.c made. */
+static void
+sort_input(PgtPart *part, PgtWindowSplit *split, Query *input)
+{
+	ListCell *lc;
+
+	foreach (lc, input->sortClause)
+	{
+		SortGroupClause *clause = lfirst(lc);
+		TargetEntry *tle = get_sortgroupclause_tle(clause, input->targetList);
+		PgtSortKey *key = palloc(sizeof(PgtSortKey));
+
+		*key = (PgtSortKey){column_of_input(split, tle->resno), clause->sortop, clause->nulls_first};
+		if (!tle->resjunk && key->col > 0)
+			part->order = lappend(part->order, key);
+	}
+	foreach (lc, input->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		PgtCol col = {exprType((Node *) tle->expr), exprTypmod((Node *) tle->expr), exprCollation((Node *) tle->expr), false};
+		int n = tle->resjunk || pgt_col_image_safe(&col) ? 0 : column_of_input(split, tle->resno);
+
+		if (n > 0)
+			part->images = lappend_int(part->images, n);
+	}
+}
+
 /* Takes the functions of one node off `todo`. */
 static PgtOp *
 build_window_node(PgtOp *op, PgtWindowSplit *split, List **todo, WindowFunc *first, int tiebreak)
@@ -351,6 +393,7 @@ build_window_node(PgtOp *op, PgtWindowSplit *split, List **todo, WindowFunc *fir
 	PgtOp *part = make_part(op, PGT_PART_WINDOW);
 	int *column_of = columns_of_refs(split->query, true, split->at);
 	List *rest = NIL;
+	Query *input;
 	ListCell *lc;
 
 	part->part->keys = group_keys(clause_of(split, linitial(*todo))->partitionClause, column_of);
@@ -374,6 +417,8 @@ build_window_node(PgtOp *op, PgtWindowSplit *split, List **todo, WindowFunc *fir
 			w->order = lappend(w->order, key);
 		}
 		part->part->windows = lappend(part->part->windows, w);
+		if (pgt_window_orders_peers(f, wc) && part->part->order == NIL && (input = pgt_sorted_input(split->query, wc)) != NULL)
+			sort_input(part->part, split, input);
 	}
 	if (first != NULL && tiebreak == 0)
 		part->part->windows = lappend(part->part->windows,

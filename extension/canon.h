@@ -12,6 +12,11 @@ extern bool pgt_order_matters(Oid aggregate, List *args);
 /* canon_order.c */
 extern void pgt_canon_order(Query *query, PgtFindings *findings);
 extern void pgt_canon_windows(Query *query, PgtFindings *findings);
+extern bool pgt_sort_by_rows(Query *query); /* sort also by all columns shown; false: they were all sort keys */
+
+/* canon_nest.c: split a level into a sorted subquery and the windows with these keys that depend on it; in place; false: cannot be done */
+extern bool pgt_nest_window(Query *query, WindowClause *wc);
+
 /* Has the type of an expression of this level an order? */
 extern bool pgt_is_sortable(Query *query, Node *expr);
 

@@ -6,7 +6,7 @@
  *
  * A window gets them only where that changes no frame and no peers: row_number, ntile, lag and lead (which look at neither), and
  * ROWS frames.  A function over the whole partition in no order gets an order and a ROWS frame of everything.  A function that
- * depends on the order of peers in a RANGE or GROUPS frame has no such form, and is not incremental unless its order is total.
+ * depends on the order of peers in a RANGE or GROUPS frame has no such form: canon_nest.c sorts its input.
  */
 #include "postgres.h"
 
@@ -176,6 +176,12 @@ canon_rows(Query *query, bool images)
 	return added;
 }
 
+bool
+pgt_sort_by_rows(Query *query)
+{
+	return canon_rows(query, true);
+}
+
 void
 pgt_canon_order(Query *query, PgtFindings *findings)
 {
@@ -284,12 +290,18 @@ pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc)
 	return effect != TIES_HARMLESS && effect != TIES_HARMFUL;
 }
 
+bool
+pgt_window_orders_peers(WindowFunc *f, WindowClause *wc)
+{
+	return tie_effect(f, wc) == TIES_HARMFUL;
+}
+
 typedef struct WindowContext
 {
 	Query *query;
 	List *exprs; /* largest parts of the target list without window functions */
-	PgtFindings *findings;
 	bool added;
+	WindowFunc *open; /* the first that depends on the order of peers */
 } WindowContext;
 
 static bool
@@ -364,24 +376,28 @@ canon_window(Node *node, WindowContext *cxt)
 		return false;
 	if (effect != TIES_HARMFUL)
 		f->winref = refined_clause(cxt, wc, effect);
-	else if (!is_total(cxt, wc) && cxt->findings->full_reason == NULL)
-	{
-		cxt->findings->full_reason = psprintf("window function %s, which depends on the order of rows that tie",
-											  get_func_name(f->winfnoid));
-		cxt->findings->full_hint = "Write a ROWS frame without EXCLUDE GROUP or EXCLUDE TIES, or order by more columns.";
-	}
+	else if (cxt->open == NULL && !is_total(cxt, wc) && pgt_sorted_input(cxt->query, wc) == NULL)
+		cxt->open = f;
 	return false;
 }
 
 void
 pgt_canon_windows(Query *query, PgtFindings *findings)
 {
-	WindowContext cxt = {query, NIL, findings, false};
+	WindowContext cxt = {query, NIL, false, NULL};
 
 	if (!query->hasWindowFuncs)
 		return;
 	collect_exprs((Node *) query->targetList, &cxt);
 	canon_window((Node *) query->targetList, &cxt);
+	if (cxt.open != NULL && pgt_nest_window(query, list_nth(query->windowClause, cxt.open->winref - 1)))
+		cxt.added = true;
+	else if (cxt.open != NULL && findings->full_reason == NULL)
+	{
+		findings->full_reason = psprintf("window function %s, which depends on the order of rows that tie",
+										 get_func_name(cxt.open->winfnoid));
+		findings->full_hint = "Write a ROWS frame without EXCLUDE GROUP or EXCLUDE TIES, or order by more columns.";
+	}
 	if (cxt.added)
 		findings->notices = lappend(findings->notices,
 									"a window function without a total order is ambiguous: ties are now also sorted by the other columns of the query");

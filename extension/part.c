@@ -45,6 +45,7 @@ pgt_part_clone(const PgtPart *part)
 	*copy = *part;
 	copy->keys = list_copy(part->keys);
 	copy->order = clone_order(part->order);
+	copy->images = list_copy(part->images);
 	copy->count = copyObject(part->count);
 	copy->offset = copyObject(part->offset);
 	copy->windows = NIL;
@@ -103,6 +104,8 @@ used_columns(const PgtOp *op)
 		return bms_add_range(NULL, 1, pgt_op_child(op, 1)->ncols);
 	foreach (lc, part->keys)
 		used = bms_add_member(used, lfirst_int(lc));
+	foreach (lc, part->images)
+		used = bms_add_member(used, lfirst_int(lc));
 	foreach (lc, part->windows)
 	{
 		PgtWindow *w = lfirst(lc);
@@ -154,6 +157,8 @@ renumber(PgtPart *part, int *map)
 	ListCell *lc;
 
 	foreach (lc, part->keys)
+		lfirst_int(lc) = map[lfirst_int(lc)];
+	foreach (lc, part->images)
 		lfirst_int(lc) = map[lfirst_int(lc)];
 	part->order = renumber_order(part->order, map);
 	foreach (lc, part->windows)
@@ -296,6 +301,22 @@ window_sql(const PgtOp *op, const PgtWindow *w)
 	return s.data;
 }
 
+/* The rows in the order in which the window functions are to see them: the server does not sort again what is sorted by more. */
+static const char *
+sorted_input(const PgtOp *op, const char *from)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	if (op->part->order == NIL)
+		return from;
+	initStringInfo(&s);
+	appendStringInfoString(&s, order_list(op->part->order));
+	foreach (lc, op->part->images)
+		appendStringInfo(&s, ", a1.c%d::pg_catalog.text COLLATE \"C\"", lfirst_int(lc));
+	return psprintf("(SELECT %s FROM %s a1 ORDER BY %s)", pgt_columns("a1", pgt_op_child(op, 1)->ncols, 0), from, s.data);
+}
+
 static char *
 windows_sql(const PgtOp *op, const char *from)
 {
@@ -306,7 +327,7 @@ windows_sql(const PgtOp *op, const char *from)
 	initStringInfo(&s);
 	foreach (lc, op->part->windows)
 		appendStringInfo(&s, "%s%s AS c%d", s.len > 0 ? ", " : "", window_sql(op, lfirst(lc)), n + foreach_current_index(lc) + 1);
-	return psprintf("SELECT %s FROM %s a1", pgt_join2(pgt_columns("a1", n, 0), s.data), from);
+	return psprintf("SELECT %s FROM %s a1", pgt_join2(pgt_columns("a1", n, 0), s.data), sorted_input(op, from));
 }
 
 /* Of the images that a group of equal rows has, the least is shown, whichever statement computes it. */

@@ -39,7 +39,8 @@ typedef struct PgtPart
 {
 	PgtPartKind kind;
 	List *keys;    /* of int: the child's columns */
-	List *order;   /* FIRST, LIMIT: of PgtSortKey */
+	List *order;   /* FIRST, LIMIT: of PgtSortKey; WINDOW: what the input must be sorted by, if anything */
+	List *images;  /* WINDOW: of int, the columns whose text is sorted by after that */
 	List *windows; /* WINDOW: of PgtWindow */
 	Node *count;   /* LIMIT */
 	Node *offset;

@@ -757,3 +757,31 @@ CASES.update({
                          ["DELETE FROM f.tb WHERE k = 2", "UPDATE f.ta SET k = 1, d = 2.000", "INSERT INTO f.ta VALUES (9, NULL, NULL, 3, NULL)"], ["UPDATE f.tb SET s = 'a', d = NULL"], ["DELETE FROM f.tb"]],
     },
 })
+
+
+def peers():
+    setup = ["INSERT INTO f.t1 (id, k, v, n, s, x, d) VALUES (1, 1, 1, 1.0, 'a', 0.1, '2024-01-01'), (2, 1, 1, 1.00, 'b', 1e10, '2024-01-01'), (3, 1, 1, 1, 'c', 0.3, '2024-01-03'), "
+             "(3, 1, 1, 1, 'c', 0.3, '2024-01-03'), (4, 2, NULL, NULL, NULL, 'NaN', NULL), (5, 1, 2, 2, 'd', -1e10, '2024-01-04'), (6, NULL, 2, 2, 'e', 0.7, '2024-01-04')"]
+    moves = [["INSERT INTO f.t1 (id, k, v, n, s, x, d) VALUES (7, 1, 1, 1.000, 'a', 0.7, '2024-01-01'), (8, 2, NULL, 3, 'z', '-0', NULL)"], ["DELETE FROM f.t1 WHERE id = 3", "UPDATE f.t1 SET k = 1 WHERE id = 6"],
+             ["UPDATE f.t1 SET v = 1, d = '2024-01-01'", "INSERT INTO f.t1 (id, k, v, x) SELECT g, 1, g % 2, g / 7.0 FROM generate_series(10, 20) g"], ["DELETE FROM f.t1 WHERE id % 2 = 0"], ["DELETE FROM f.t1"]]
+    queries = {
+        'in a running total': 'SELECT id, sum(x) OVER (PARTITION BY k ORDER BY v) AS s, avg(x) OVER (PARTITION BY k ORDER BY v) AS a FROM f.t1',
+        'gathered': "SELECT k, v, string_agg(s, ',') OVER (PARTITION BY k ORDER BY v) AS s, array_agg(n) OVER (PARTITION BY k ORDER BY v)::text AS n, json_agg(x) OVER (PARTITION BY k ORDER BY v) AS j FROM f.t1",
+        'in a sliding range': "SELECT id, avg(x) OVER (PARTITION BY k ORDER BY d RANGE BETWEEN '2 days' PRECEDING AND CURRENT ROW) AS a FROM f.t1",
+        'in a sliding range, with other windows': "SELECT id, s, row_number() OVER (ORDER BY d) AS r, rank() OVER (PARTITION BY k ORDER BY v) AS q, "
+                                                  "round(avg(x) FILTER (WHERE x < 1e9) OVER (PARTITION BY k ORDER BY d DESC RANGE BETWEEN '2 days' PRECEDING AND CURRENT ROW)) + 1 AS a FROM f.t1",
+        'at the ends of frames': 'SELECT id, last_value(s) OVER (ORDER BY v) AS l, nth_value(s, 2) OVER (ORDER BY v) AS m, first_value(s) OVER (ORDER BY v RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS f FROM f.t1',
+        'left out': "SELECT id, string_agg(s, '') OVER (ORDER BY v ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES) AS a, count(*) OVER (ORDER BY v ROWS 2 PRECEDING EXCLUDE GROUP) AS b FROM f.t1",
+        'of two windows': "SELECT id, string_agg(s, '') OVER (ORDER BY v) AS a, string_agg(s, '') OVER (PARTITION BY k ORDER BY d DESC NULLS LAST) AS b FROM f.t1",
+        'over groups': "SELECT k, v, count(*) AS n, string_agg(k::text, ' ') OVER w AS a, sum(sum(x)) OVER w AS s FROM f.t1 GROUP BY k, v HAVING count(*) < 9 WINDOW w AS (ORDER BY v)",
+        'over grouping sets': "SELECT k, v, count(*) AS n, array_agg(v) OVER (ORDER BY k) AS a FROM f.t1 GROUP BY ROLLUP (k, v)",
+        'below DISTINCT': "SELECT DISTINCT k, string_agg(s, ',') OVER (ORDER BY v) AS s FROM f.t1",
+        'below ORDER BY and LIMIT': "SELECT id, sum(x) OVER (ORDER BY v) AS s FROM f.t1 ORDER BY n DESC NULLS LAST, 2 LIMIT 4",
+        'in a subquery and a CTE': "WITH c AS (SELECT id, k, sum(x) OVER (PARTITION BY k ORDER BY v) AS s FROM f.t1) SELECT q.s, t.id FROM c q JOIN f.t1 t ON t.id = q.id WHERE q.s > 0",
+        'in expressions': "SELECT CASE k WHEN 1 THEN string_agg(s, ',') OVER (ORDER BY v) ELSE s END AS c, lag(s) OVER (ORDER BY id) || (last_value(s) OVER (ORDER BY v)) AS e, (SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k) AS m FROM f.t1 t",
+    }
+    for what, query in queries.items():
+        yield f'peers {what}', {'setup': setup, 'query': query, 'transactions': moves}
+
+
+CASES.update(peers())

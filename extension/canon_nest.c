@@ -1,0 +1,281 @@
+/*
+ * canon_nest.c - window functions that depend on the order of peers.
+ *
+ * A running total of floating point numbers, array_agg(), last_value() and the like, in a frame of RANGE or GROUPS: no further sort key can
+ * tell the peers apart, since then they were peers no more.  But the server's window node takes rows in the order in which they come,
+ * and does not sort what is sorted already.  So the level is split in two: everything else becomes a subquery, sorted by the
+ * window's keys and then by all its columns; above it stand only such windows that all have the same keys.
+ *
+ *	SELECT k, sum(x) OVER (PARTITION BY k ORDER BY d) FROM t
+ *	SELECT q.c1, sum(q.c2) OVER (PARTITION BY q.c1 ORDER BY q.c3) FROM (SELECT k, x, d FROM t ORDER BY k, d, x) q
+ *
+ * What is left equal ties in everything the query knows of it, and its frames are computed from equal arguments.
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "parser/parse_clause.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
+
+#include "build.h"
+#include "canon.h"
+#include "compat.h"
+
+typedef struct NestContext
+{
+	Query *query;
+	WindowClause *wc; /* functions over its keys that depend on the order of peers stay above */
+	List *columns;    /* of the subquery */
+	bool failed;
+} NestContext;
+
+static bool
+same_window(const WindowClause *a, const WindowClause *b)
+{
+	return equal(a->partitionClause, b->partitionClause) && equal(a->orderClause, b->orderClause);
+}
+
+static bool
+stays(Node *node, NestContext *cxt)
+{
+	WindowFunc *f = (WindowFunc *) node;
+	WindowClause *wc;
+
+	if (!IsA(node, WindowFunc))
+		return false;
+	wc = list_nth(cxt->query->windowClause, f->winref - 1);
+	return pgt_window_orders_peers(f, wc) && same_window(wc, cxt->wc);
+}
+
+static bool
+has_staying(Node *node, NestContext *cxt)
+{
+	if (node == NULL)
+		return false;
+	return stays(node, cxt) || expression_tree_walker(node, has_staying, cxt);
+}
+
+static Node *
+column(NestContext *cxt, Node *node)
+{
+	ListCell *lc;
+	int n = 0;
+
+	foreach (lc, cxt->columns)
+		if (equal(lfirst(lc), node))
+			n = foreach_current_index(lc) + 1;
+	if (n == 0)
+	{
+		cxt->columns = lappend(cxt->columns, copyObject(node));
+		n = list_length(cxt->columns);
+	}
+	return (Node *) makeVar(1, n, exprType(node), exprTypmod(node), exprCollation(node), 0);
+}
+
+static Node *
+nest_mutator(Node *node, NestContext *cxt)
+{
+	if (node == NULL || IsA(node, Const) || pgt_is_placeholder(node))
+		return node;
+	if (IsA(node, CaseWhen))
+		return expression_tree_mutator(node, nest_mutator, cxt);
+	if (IsA(node, SubLink) && has_staying(((SubLink *) node)->testexpr, cxt))
+	{
+		cxt->failed = true;
+		return node;
+	}
+	if (IsA(node, List) || has_staying(node, cxt) || pgt_has_open_placeholder(node))
+		return expression_tree_mutator(node, nest_mutator, cxt);
+	return column(cxt, node);
+}
+
+static bool
+refers(List *clauses, Index ref)
+{
+	ListCell *lc;
+
+	foreach (lc, clauses)
+		if (((SortGroupClause *) lfirst(lc))->tleSortGroupRef == ref)
+			return true;
+	return false;
+}
+
+/* The select list above: entries that only the subquery's clauses refer to are left out. */
+static List *
+outer_targets(NestContext *cxt)
+{
+	Query *q = cxt->query;
+	List *out = NIL;
+	ListCell *lc;
+
+	foreach (lc, q->targetList)
+	{
+		TargetEntry *tle = flatCopyTargetEntry(lfirst(lc));
+
+		if (tle->resjunk && !refers(cxt->wc->partitionClause, tle->ressortgroupref) && !refers(cxt->wc->orderClause, tle->ressortgroupref) &&
+			!refers(q->distinctClause, tle->ressortgroupref) && !refers(q->sortClause, tle->ressortgroupref))
+			continue;
+		tle->expr = (Expr *) nest_mutator((Node *) tle->expr, cxt);
+		tle->resno = list_length(out) + 1;
+		out = lappend(out, tle);
+	}
+	return out;
+}
+
+/* The columns, and behind them what only GROUP BY and windows of the subquery refer to. */
+static List *
+inner_targets(NestContext *cxt)
+{
+	List *out = NIL;
+	ListCell *lc;
+	ListCell *t;
+
+	foreach (lc, cxt->columns)
+		out = lappend(out, makeTargetEntry(lfirst(lc), list_length(out) + 1, psprintf("c%d", list_length(out) + 1), false));
+	foreach (lc, cxt->query->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+		TargetEntry *found = NULL;
+
+		if (tle->ressortgroupref == 0 || has_staying((Node *) tle->expr, cxt))
+			continue;
+		foreach (t, out)
+			if (((TargetEntry *) lfirst(t))->ressortgroupref == 0 && equal(((TargetEntry *) lfirst(t))->expr, tle->expr))
+				found = lfirst(t);
+		if (found == NULL)
+		{
+			found = flatCopyTargetEntry(tle);
+			found->resno = list_length(out) + 1;
+			found->resjunk = true;
+			out = lappend(out, found);
+		}
+		found->ressortgroupref = tle->ressortgroupref;
+	}
+	return out;
+}
+
+/* Clauses are named no more: the names' text would be that of the other level. */
+static List *
+unnamed(List *windows)
+{
+	List *out = copyObject(windows);
+	ListCell *lc;
+
+	foreach (lc, out)
+	{
+		WindowClause *wc = lfirst(lc);
+
+		wc->name = NULL;
+		wc->refname = NULL;
+		wc->copiedOrder = false;
+	}
+	return out;
+}
+
+static List *
+without_doubles(List *clauses)
+{
+	List *out = NIL;
+	ListCell *lc;
+
+	foreach (lc, clauses)
+		if (!refers(out, ((SortGroupClause *) lfirst(lc))->tleSortGroupRef))
+			out = lappend(out, copyObject(lfirst(lc)));
+	return out;
+}
+
+static Query *
+inner_query(NestContext *cxt)
+{
+	Query *inner = copyObject(cxt->query);
+
+	inner->targetList = inner_targets(cxt);
+	inner->distinctClause = NIL;
+	inner->hasDistinctOn = false;
+	inner->limitCount = inner->limitOffset = NULL;
+	inner->limitOption = LIMIT_OPTION_COUNT;
+	inner->windowClause = unnamed(inner->windowClause);
+	inner->hasWindowFuncs = contain_window_function((Node *) inner->targetList);
+	if (!inner->hasWindowFuncs)
+		inner->windowClause = NIL;
+	inner->sortClause = without_doubles(list_concat_copy(cxt->wc->partitionClause, cxt->wc->orderClause));
+	(void) pgt_sort_by_rows(inner);
+	IncrementVarSublevelsUp((Node *) inner, 1, 1);
+	return inner;
+}
+
+static RangeTblEntry *
+entry_over(Query *inner)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	ListCell *lc;
+
+	rte->rtekind = RTE_SUBQUERY;
+	rte->subquery = inner;
+	rte->alias = makeAlias("q", NIL);
+	rte->eref = makeAlias("q", NIL);
+	foreach (lc, inner->targetList)
+		if (!((TargetEntry *) lfirst(lc))->resjunk)
+			rte->eref->colnames = lappend(rte->eref->colnames, makeString(pstrdup(((TargetEntry *) lfirst(lc))->resname)));
+	rte->inFromCl = true;
+	return rte;
+}
+
+bool
+pgt_nest_window(Query *query, WindowClause *wc)
+{
+	NestContext cxt = {query, wc, NIL, false};
+	RangeTblRef *ref = makeNode(RangeTblRef);
+	Query *outer;
+	List *targets;
+
+	if (query->setOperations != NULL || query->hasTargetSRFs || pgt_is_correlated((Node *) query) || contain_var_clause(wc->startOffset) ||
+		checkExprHasSubLink(query->limitCount) || checkExprHasSubLink(query->limitOffset))
+		return false;
+	targets = outer_targets(&cxt);
+	if (cxt.failed)
+		return false;
+	outer = makeNode(Query);
+	*outer = *query;
+	outer->targetList = targets;
+	outer->windowClause = unnamed(query->windowClause);
+	outer->rtable = list_make1(entry_over(inner_query(&cxt)));
+	ref->rtindex = 1;
+	outer->jointree = makeFromExpr(list_make1(ref), NULL);
+	outer->groupClause = outer->groupingSets = outer->cteList = NIL;
+	outer->havingQual = NULL;
+	outer->groupDistinct = outer->hasAggs = outer->hasSubLinks = outer->hasRecursive = false;
+	pgt_forget_entries(outer);
+	*query = *outer;
+	return true;
+}
+
+Query *
+pgt_sorted_input(Query *query, WindowClause *wc)
+{
+	RangeTblRef *ref = list_length(query->jointree->fromlist) == 1 ? linitial(query->jointree->fromlist) : NULL;
+	RangeTblEntry *rte = ref == NULL || !IsA(ref, RangeTblRef) ? NULL : rt_fetch(ref->rtindex, query->rtable);
+	List *keys = without_doubles(list_concat_copy(wc->partitionClause, wc->orderClause));
+	ListCell *lc;
+
+	if (rte == NULL || rte->rtekind != RTE_SUBQUERY || query->jointree->quals != NULL || query->groupClause != NIL || query->hasAggs ||
+		rte->subquery->setOperations != NULL || rte->subquery->limitCount != NULL || rte->subquery->limitOffset != NULL ||
+		list_length(rte->subquery->sortClause) < list_length(keys) || pgt_sort_by_rows(copyObject(rte->subquery)))
+		return NULL;
+	foreach (lc, keys)
+	{
+		SortGroupClause *key = lfirst(lc);
+		SortGroupClause *sort = list_nth(rte->subquery->sortClause, foreach_current_index(lc));
+		Var *v = (Var *) get_sortgroupclause_expr(key, query->targetList);
+
+		if (!IsA(v, Var) || v->varattno != get_sortgroupclause_tle(sort, rte->subquery->targetList)->resno || key->sortop != sort->sortop ||
+			key->nulls_first != sort->nulls_first)
+			return NULL;
+	}
+	return rte->subquery;
+}
