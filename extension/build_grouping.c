@@ -23,6 +23,7 @@ typedef struct SetContext
 	List *refs;  /* of int: the set */
 	List *keys;  /* its expressions */
 	List *nulls; /* those of other sets */
+	int depth;   /* inside how many subqueries */
 } SetContext;
 
 static Const *
@@ -36,18 +37,46 @@ grouping_value(GroupingFunc *g, List *refs)
 	return makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(value), false, true);
 }
 
+/* Is it one of these expressions, seen from inside the subqueries? */
+static bool
+is_one_of(List *exprs, Node *node, int depth)
+{
+	ListCell *lc;
+
+	if (depth == 0)
+		return list_member(exprs, node);
+	foreach (lc, exprs)
+	{
+		Node *e = copyObject(lfirst(lc));
+
+		IncrementVarSublevelsUp(e, depth, 0);
+		if (contain_var_clause(lfirst(lc)) && equal(e, node))
+			return true;
+	}
+	return false;
+}
+
 static Node *
 set_mutator(Node *node, SetContext *cxt)
 {
 	if (node == NULL)
 		return NULL;
-	if (IsA(node, Aggref))
+	if (IsA(node, Query))
+	{
+		Query *q;
+
+		cxt->depth++;
+		q = query_tree_mutator((Query *) node, set_mutator, cxt, 0);
+		cxt->depth--;
+		return (Node *) q;
+	}
+	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth)
 		return copyObject(node);
-	if (IsA(node, GroupingFunc))
+	if (IsA(node, GroupingFunc) && (int) ((GroupingFunc *) node)->agglevelsup == cxt->depth)
 		return (Node *) grouping_value((GroupingFunc *) node, cxt->refs);
-	if (!IsA(node, List) && list_member(cxt->keys, node))
+	if (!IsA(node, List) && is_one_of(cxt->keys, node, cxt->depth))
 		return copyObject(node);
-	if (!IsA(node, List) && list_member(cxt->nulls, node))
+	if (!IsA(node, List) && is_one_of(cxt->nulls, node, cxt->depth))
 		return (Node *) makeNullConst(exprType(node), exprTypmod(node), exprCollation(node));
 	return expression_tree_mutator(node, set_mutator, cxt);
 }
@@ -55,7 +84,7 @@ set_mutator(Node *node, SetContext *cxt)
 static SetContext
 make_context(Query *query, List *refs)
 {
-	SetContext cxt = {refs, NIL, NIL};
+	SetContext cxt = {refs, NIL, NIL, 0};
 	ListCell *lc;
 
 	foreach (lc, query->groupClause)
@@ -97,8 +126,6 @@ pgt_build_grouping_sets(PgtLevel *level, List *exprs)
 	List *sets = expand_grouping_sets(level->query->groupingSets, level->query->groupDistinct, -1);
 	ListCell *lc;
 
-	if (checkExprHasSubLink((Node *) exprs) || checkExprHasSubLink(level->query->havingQual))
-		pgt_not_built("a subquery beside GROUPING SETS", "Put the grouping into a subquery in FROM.");
 	foreach (lc, sets)
 		op->children = lappend(op->children, build_set(level, exprs, lfirst(lc)));
 	pgt_op_describe(op);

@@ -95,8 +95,12 @@ has_constant_set_key(Query *q)
 	if (q->groupingSets == NIL)
 		return false;
 	foreach (lc, q->groupClause)
-		if (!contain_var_clause(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
+	{
+		Node *key = pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList));
+
+		if (!contain_var_clause(key) && !checkExprHasSubLink(key))
 			return true;
+	}
 	return false;
 }
 

@@ -785,3 +785,18 @@ def peers():
 
 
 CASES.update(peers())
+
+CASES.update({
+    'subqueries beside grouping sets': {        # what they refer to is NULL in the rows of other sets
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 10), (2, 20), (NULL, 30)"],
+        'query': 'SELECT k, v, count(*) AS n, (SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k) AS m, (SELECT count(*) FROM f.t3 b WHERE t.v IS NULL OR b.k > t.v + 1) AS c, '
+                 '(SELECT min(b.v) FROM f.t3 b) AS a, t.k IN (SELECT b.k FROM f.t3 b) AS i, grouping(k) AS g FROM f.t1 t GROUP BY ROLLUP (k, v) HAVING count(*) < (SELECT sum(b.v) FROM f.t3 b WHERE b.k IS NOT DISTINCT FROM t.k)',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 11), (NULL, 1)"], ["INSERT INTO f.t1 (k, v) VALUES (3, NULL), (2, 2)"], ["DELETE FROM f.t3 WHERE k IS NULL"], ["UPDATE f.t3 SET k = NULL, v = 2"],
+                         ["DELETE FROM f.t1 WHERE k = 1", "UPDATE f.t3 SET k = 2"], ["DELETE FROM f.t1"]],
+    },
+    'a subquery as a key of grouping sets': {
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 10), (2, 20), (NULL, 30)"],
+        'query': 'SELECT (SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k) AS m, t.v, sum(t.k) AS s FROM f.t1 t GROUP BY CUBE ((SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k), t.v)',
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 20)"], ["DELETE FROM f.t3 WHERE k = 2"], ["DELETE FROM f.t1 WHERE v = 1"], ["DELETE FROM f.t1"]],
+    },
+})

@@ -120,8 +120,14 @@ def grouping_sets(g, depth):
         shown = shown + [(f'grouping({keys[0][0]})', 'int')]
     if r.random() < 0.2:
         shown = shown + [window_of(g, shown)]
+    ints = [k for k, ty in keys if ty == 'int']
+    sub = f"(SELECT count(*) FROM f.t3 z WHERE z.k {r.choice(['=', '<', 'IS DISTINCT FROM'])} {r.choice(ints)})::int" if g.subs and ints and r.random() < 0.3 else None
+    if sub:
+        shown = shown + [(sub, 'int')]
     out, outs = g.output(shown)
     having = f" HAVING {r.choice(['count(*) > 1', 'grouping(' + keys[0][0] + ') = 0', keys[0][0] + ' IS NOT NULL'])}" if r.random() < 0.2 else ''
+    if sub and r.random() < 0.3:
+        having = f' HAVING {sub} > 1'
     return f'SELECT {out} FROM {text} GROUP BY {group}{having}', outs
 
 
