@@ -15,7 +15,7 @@ extern void pgt_canon_windows(Query *query, PgtFindings *findings);
 extern bool pgt_sort_by_rows(Query *query); /* sort also by all columns shown; false: they were all sort keys */
 
 /* canon_nest.c: split a level into a sorted subquery and the windows with these keys that depend on it; in place; false: cannot be done */
-extern bool pgt_nest_window(Query *query, WindowClause *wc);
+extern bool pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings);
 
 /* Has the type of an expression of this level an order? */
 extern bool pgt_is_sortable(Query *query, Node *expr);

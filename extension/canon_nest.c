@@ -189,8 +189,9 @@ without_doubles(List *clauses)
 	return out;
 }
 
+/* The subquery is brought into its own canonical form first: its sort keys have to be those of the form that it has in the end. */
 static Query *
-inner_query(NestContext *cxt)
+inner_query(NestContext *cxt, PgtFindings *findings)
 {
 	Query *inner = copyObject(cxt->query);
 
@@ -203,6 +204,8 @@ inner_query(NestContext *cxt)
 	inner->hasWindowFuncs = contain_window_function((Node *) inner->targetList);
 	if (!inner->hasWindowFuncs)
 		inner->windowClause = NIL;
+	inner->sortClause = NIL;
+	pgt_canon_windows(inner, findings);
 	inner->sortClause = without_doubles(list_concat_copy(cxt->wc->partitionClause, cxt->wc->orderClause));
 	(void) pgt_sort_by_rows(inner);
 	IncrementVarSublevelsUp((Node *) inner, 1, 1);
@@ -227,8 +230,9 @@ entry_over(Query *inner)
 }
 
 bool
-pgt_nest_window(Query *query, WindowClause *wc)
+pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings)
 {
+	PgtFindings inner = {findings->full_reason, findings->full_hint};
 	NestContext cxt = {query, wc, NIL, false};
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	Query *outer;
@@ -244,7 +248,7 @@ pgt_nest_window(Query *query, WindowClause *wc)
 	*outer = *query;
 	outer->targetList = targets;
 	outer->windowClause = unnamed(query->windowClause);
-	outer->rtable = list_make1(entry_over(inner_query(&cxt)));
+	outer->rtable = list_make1(entry_over(inner_query(&cxt, &inner)));
 	ref->rtindex = 1;
 	outer->jointree = makeFromExpr(list_make1(ref), NULL);
 	outer->groupClause = outer->groupingSets = outer->cteList = NIL;
@@ -252,6 +256,8 @@ pgt_nest_window(Query *query, WindowClause *wc)
 	outer->groupDistinct = outer->hasAggs = outer->hasSubLinks = outer->hasRecursive = false;
 	pgt_forget_entries(outer);
 	*query = *outer;
+	findings->full_reason = inner.full_reason;
+	findings->full_hint = inner.full_hint;
 	return true;
 }
 

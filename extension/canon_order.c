@@ -390,7 +390,7 @@ pgt_canon_windows(Query *query, PgtFindings *findings)
 		return;
 	collect_exprs((Node *) query->targetList, &cxt);
 	canon_window((Node *) query->targetList, &cxt);
-	if (cxt.open != NULL && pgt_nest_window(query, list_nth(query->windowClause, cxt.open->winref - 1)))
+	if (cxt.open != NULL && pgt_nest_window(query, list_nth(query->windowClause, cxt.open->winref - 1), findings))
 		cxt.added = true;
 	else if (cxt.open != NULL && findings->full_reason == NULL)
 	{

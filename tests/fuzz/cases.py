@@ -773,6 +773,7 @@ def peers():
         'at the ends of frames': 'SELECT id, last_value(s) OVER (ORDER BY v) AS l, nth_value(s, 2) OVER (ORDER BY v) AS m, first_value(s) OVER (ORDER BY v RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS f FROM f.t1',
         'left out': "SELECT id, string_agg(s, '') OVER (ORDER BY v ROWS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES) AS a, count(*) OVER (ORDER BY v ROWS 2 PRECEDING EXCLUDE GROUP) AS b FROM f.t1",
         'of two windows': "SELECT id, string_agg(s, '') OVER (ORDER BY v) AS a, string_agg(s, '') OVER (PARTITION BY k ORDER BY d DESC NULLS LAST) AS b FROM f.t1",
+        'of two windows, in several forms': "SELECT n, string_agg(s, '') OVER (ORDER BY v) AS a, array_agg(s || n) OVER (PARTITION BY k ORDER BY d)::text AS b, first_value(n) OVER (ORDER BY v ROWS UNBOUNDED PRECEDING EXCLUDE TIES)::text AS c FROM f.t1",
         'over groups': "SELECT k, v, count(*) AS n, string_agg(k::text, ' ') OVER w AS a, sum(sum(x)) OVER w AS s FROM f.t1 GROUP BY k, v HAVING count(*) < 9 WINDOW w AS (ORDER BY v)",
         'over grouping sets': "SELECT k, v, count(*) AS n, array_agg(v) OVER (ORDER BY k) AS a FROM f.t1 GROUP BY ROLLUP (k, v)",
         'below DISTINCT': "SELECT DISTINCT k, string_agg(s, ',') OVER (ORDER BY v) AS s FROM f.t1",

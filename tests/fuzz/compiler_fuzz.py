@@ -66,6 +66,8 @@ class Round:
         for a, b in zip(self.view['view'], again['view']):
             if shape(a) != shape(b) and a[0] not in ('notice', 'query', 'inner_index'):
                 raise Difference(f'canonical query compiles differently: {a} / {b}')
+            if a[0] == 'query' and a[2].count('SELECT') != b[2].count('SELECT'):
+                raise Difference(f'canonical query is not canonical: {a[2]} / {b[2]}')
 
     def run(self, sql):
         self.trace.append(sql)
