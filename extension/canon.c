@@ -160,19 +160,12 @@ add_clause(Aggref *agg, TargetEntry *tle)
 static bool
 sort_by_image(Aggref *agg, Expr *arg)
 {
-	CoerceViaIO *text = makeNode(CoerceViaIO);
-	CollateExpr *bytes = makeNode(CollateExpr);
+	Node *bytes = pgt_image_of((Node *) arg);
 	TargetEntry *key;
 	ListCell *lc;
 
-	text->arg = copyObject(arg);
-	text->resulttype = TEXTOID;
-	text->resultcollid = DEFAULT_COLLATION_OID;
-	text->coerceformat = COERCE_EXPLICIT_CAST;
-	text->location = -1;
-	bytes->arg = (Expr *) text;
-	bytes->collOid = C_COLLATION_OID;
-	bytes->location = -1;
+	if (bytes == NULL)
+		return false;
 	foreach (lc, agg->args)
 		if (equal(((TargetEntry *) lfirst(lc))->expr, bytes))
 			return false;

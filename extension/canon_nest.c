@@ -177,14 +177,15 @@ unnamed(List *windows)
 	return out;
 }
 
+/* What rows are sorted by for the window: constants sort nothing. */
 static List *
-without_doubles(List *clauses)
+window_keys(Query *query, WindowClause *wc)
 {
 	List *out = NIL;
 	ListCell *lc;
 
-	foreach (lc, clauses)
-		if (!refers(out, ((SortGroupClause *) lfirst(lc))->tleSortGroupRef))
+	foreach (lc, list_concat_copy(wc->partitionClause, wc->orderClause))
+		if (!refers(out, ((SortGroupClause *) lfirst(lc))->tleSortGroupRef) && !IsA(get_sortgroupclause_expr(lfirst(lc), query->targetList), Const))
 			out = lappend(out, copyObject(lfirst(lc)));
 	return out;
 }
@@ -206,7 +207,7 @@ inner_query(NestContext *cxt, PgtFindings *findings)
 		inner->windowClause = NIL;
 	inner->sortClause = NIL;
 	pgt_canon_windows(inner, findings);
-	inner->sortClause = without_doubles(list_concat_copy(cxt->wc->partitionClause, cxt->wc->orderClause));
+	inner->sortClause = window_keys(cxt->query, cxt->wc);
 	(void) pgt_sort_by_rows(inner);
 	IncrementVarSublevelsUp((Node *) inner, 1, 1);
 	return inner;
@@ -266,7 +267,7 @@ pgt_sorted_input(Query *query, WindowClause *wc)
 {
 	RangeTblRef *ref = list_length(query->jointree->fromlist) == 1 ? linitial(query->jointree->fromlist) : NULL;
 	RangeTblEntry *rte = ref == NULL || !IsA(ref, RangeTblRef) ? NULL : rt_fetch(ref->rtindex, query->rtable);
-	List *keys = without_doubles(list_concat_copy(wc->partitionClause, wc->orderClause));
+	List *keys = window_keys(query, wc);
 	ListCell *lc;
 
 	if (rte == NULL || rte->rtekind != RTE_SUBQUERY || query->jointree->quals != NULL || query->groupClause != NIL || query->hasAggs ||

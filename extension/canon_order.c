@@ -92,8 +92,8 @@ needs_image(Node *expr)
 }
 
 /* The value's text, compared byte by byte. */
-static Node *
-image_of(Node *expr)
+Node *
+pgt_image_of(Node *expr)
 {
 	CollateExpr *c = makeNode(CollateExpr);
 
@@ -128,7 +128,7 @@ add_keys(Query *query, List **order, List *others, List *exprs, bool images)
 		return added;
 	foreach (lc, exprs)
 	{
-		Node *image = !is_constant(lfirst(lc)) && !checkExprHasSubLink(lfirst(lc)) && needs_image(lfirst(lc)) ? image_of(lfirst(lc)) : NULL;
+		Node *image = !is_constant(lfirst(lc)) && !checkExprHasSubLink(lfirst(lc)) && needs_image(lfirst(lc)) ? pgt_image_of(lfirst(lc)) : NULL;
 
 		if (image != NULL)
 			added |= add_key(query, order, others, entry_of(query, image));
