@@ -311,7 +311,7 @@ sorted_input(const PgtOp *op, const char *from)
 	if (op->part->order == NIL)
 		return from;
 	initStringInfo(&s);
-	appendStringInfoString(&s, order_list(op->part->order));
+	appendStringInfoString(&s, pgt_part_order_list(op->part->order));
 	foreach (lc, op->part->images)
 		appendStringInfo(&s, ", a1.c%d::pg_catalog.text COLLATE \"C\"", lfirst_int(lc));
 	return psprintf("(SELECT %s FROM %s a1 ORDER BY %s)", pgt_columns("a1", pgt_op_child(op, 1)->ncols, 0), from, s.data);
