@@ -40,6 +40,7 @@ typedef struct PgtStreamTable
 	double auto_threshold;     /* share of changed rows above which AUTO compares, set by somebody; < 0: not set */
 	double max_delta_fraction; /* the same as a hard limit; < 0: none */
 	double last_full_ms;       /* of the last load or diff; < 0: unknown */
+	char *owner;               /* as recorded: REASSIGN OWNED and ALTER ROLE RENAME pass unseen */
 	char *settings;            /* jsonb text: what the query's meaning depends on, pinned at creation (settings.h) */
 } PgtStreamTable;
 

@@ -8,7 +8,7 @@
  *	ddl_command_end	relations, types, functions, schemas that were altered; new partitions and children
  *	sql_drop			tables, columns, indexes, functions that went, also by cascade
  *	table_rewrite		values may change without row events
- *	ddl_command_start	DROP EXTENSION: uninstall.c
+ *	ddl_command_start	what the extension goes with: DROP EXTENSION, DROP OWNED, DROP SCHEMA: uninstall.c
  */
 #include "postgres.h"
 
@@ -23,8 +23,10 @@
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "tcop/deparse_utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -437,22 +439,71 @@ table_rewrite(void)
 		pgt_source_event(lfirst_oid(lc), "rewrite", psprintf("table %s was rewritten", get_rel_name(relid)));
 }
 
-/* ---------- DROP EXTENSION: uninstall.c ---------- */
+/* ---------- what takes the extension along: uninstall.c ---------- */
+
+/* Is something of this role's what the extension cannot be without? */
+#define OWNED_BY                                                                                                                             \
+	"SELECT e.oid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"                                   \
+	" WHERE e.extname IN ('pg_trickle', 'plpgsql') AND $1 IN (e.extowner, n.nspowner)"
+/* Is it the schema that CREATE EXTENSION was run in? */
+#define IN_SCHEMA                                                                                                                            \
+	"SELECT n.nspowner FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"                              \
+	" WHERE e.extname = 'pg_trickle' AND n.nspname = $1"
+
+/* The command locks nothing of ours for somebody whom it will be refused. */
+static bool
+acts_for(Oid role)
+{
+	return has_privs_of_role(GetUserId(), role);
+}
+
+static bool
+owned_drop_takes_us(const DropOwnedStmt *stmt)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->roles)
+	{
+		Oid role = get_rolespec_oid(lfirst(lc), true);
+
+		if (OidIsValid(role) && acts_for(role) && pgt_catalog_oids(OWNED_BY, OIDOID, ObjectIdGetDatum(role)) != NIL)
+			return true;
+	}
+	return false;
+}
+
+static bool
+drop_takes_us(const DropStmt *stmt)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->objects)
+	{
+		if (stmt->removeType == OBJECT_EXTENSION)
+		{
+			const char *name = strVal(lfirst(lc));
+
+			/* some of our functions are in PL/pgSQL */
+			if (strcmp(name, "pg_trickle") == 0 || (strcmp(name, "plpgsql") == 0 && stmt->behavior == DROP_CASCADE))
+				return true;
+		}
+		else if (stmt->removeType == OBJECT_SCHEMA && stmt->behavior == DROP_CASCADE)
+		{
+			List *owners = pgt_catalog_oids(IN_SCHEMA, TEXTOID, CStringGetTextDatum(strVal(lfirst(lc))));
+
+			if (owners != NIL && acts_for(linitial_oid(owners)))
+				return true;
+		}
+	}
+	return false;
+}
 
 static bool
 drops_our_extension(Node *parsetree)
 {
-	DropStmt *stmt = (DropStmt *) parsetree;
-	ListCell *lc;
-
-	if (!IsA(parsetree, DropStmt) || stmt->removeType != OBJECT_EXTENSION)
-		return false;
-	foreach (lc, stmt->objects)
-	{
-		if (strcmp(strVal(lfirst(lc)), "pg_trickle") == 0)
-			return true;
-	}
-	return false;
+	if (IsA(parsetree, DropOwnedStmt))
+		return owned_drop_takes_us((DropOwnedStmt *) parsetree);
+	return IsA(parsetree, DropStmt) && drop_takes_us((DropStmt *) parsetree);
 }
 
 /* ---------- dispatch ---------- */

@@ -619,6 +619,8 @@ load_refresh(Refresh *r, int64 pgt_id)
 	r->st = pgt_st_by_id(pgt_id);
 	if (r->st == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("stream table %lld does not exist", (long long) pgt_id)));
+	if (pgt_storage_follow_owner(r->st))
+		r->st = pgt_st_by_id(pgt_id);
 	r->old_frontiers = pgt_frontiers_read(pgt_id);
 	pgt_catalog_end(scope);
 

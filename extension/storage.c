@@ -530,6 +530,26 @@ pgt_storage_grant_inner(int64 pgt_id, Oid st_relid)
 	pgt_catalog_end(scope);
 }
 
+/* No event trigger sees REASSIGN OWNED, so refreshes look. */
+bool
+pgt_storage_follow_owner(const PgtStreamTable *st)
+{
+	char *now = get_rel_name(st->relid) ? GetUserNameFromId(owner_of(st->relid), false) : st->owner;
+	Oid types[2] = {INT8OID, TEXTOID};
+	Datum values[2] = {Int64GetDatum(st->id), CStringGetTextDatum(now)};
+	PgtCatalogScope scope;
+
+	if (strcmp(now, st->owner) == 0)
+		return false;
+	pgt_storage_grant_inner(st->id, st->relid);
+	scope = pgt_catalog_begin();
+	SPI_connect();
+	pgt_catalog_exec("UPDATE pgtrickle.pgt_definitions SET pgt_owner = $2, updated_at = now() WHERE pgt_id = $1", 2, types, values, NULL);
+	SPI_finish();
+	pgt_catalog_end(scope);
+	return true;
+}
+
 static void
 make_inner(const char *name, const PgtInnerTable *table, Oid owner)
 {

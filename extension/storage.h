@@ -51,6 +51,9 @@ extern void pgt_storage_analyze_inner(int64 pgt_id, const PgtView *view);       
 extern void pgt_storage_grant_inner(int64 pgt_id, Oid st_relid);                                 /* to who owns the ST now */
 extern void pgt_storage_drop_inner(int64 pgt_id);
 
+/* Has the table another owner than the one recorded?  Then he gets the inner tables, and the record is corrected; st is out of date. */
+extern bool pgt_storage_follow_owner(const PgtStreamTable *st);
+
 /* DROP TABLE of a table that is a member of the extension (buffers and segments): plain DROP refuses those. */
 extern void pgt_storage_drop_member(Oid relid);
 

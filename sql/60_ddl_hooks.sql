@@ -14,9 +14,20 @@ CREATE EVENT TRIGGER pgtrickle_ddl_end ON ddl_command_end
     EXECUTE FUNCTION pgtrickle._ddl_hook();
 CREATE EVENT TRIGGER pgtrickle_ddl_drop ON sql_drop EXECUTE FUNCTION pgtrickle._ddl_hook();
 CREATE EVENT TRIGGER pgtrickle_ddl_rewrite ON table_rewrite EXECUTE FUNCTION pgtrickle._ddl_hook();
+-- until 0.20.0 {
 CREATE EVENT TRIGGER pgtrickle_ddl_start ON ddl_command_start WHEN TAG IN ('DROP EXTENSION')
     EXECUTE FUNCTION pgtrickle._ddl_hook();
+-- }
+-- update {
+DROP EVENT TRIGGER pgtrickle_ddl_start;
+-- }
+-- since 0.20.0 {
+CREATE EVENT TRIGGER pgtrickle_ddl_start ON ddl_command_start WHEN TAG IN ('DROP EXTENSION', 'DROP OWNED', 'DROP SCHEMA')
+    EXECUTE FUNCTION pgtrickle._ddl_hook();
+-- }
 ALTER EVENT TRIGGER pgtrickle_ddl_end ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtrickle_ddl_drop ENABLE ALWAYS;
 ALTER EVENT TRIGGER pgtrickle_ddl_rewrite ENABLE ALWAYS;
+-- again {
 ALTER EVENT TRIGGER pgtrickle_ddl_start ENABLE ALWAYS;
+-- }
