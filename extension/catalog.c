@@ -37,7 +37,7 @@
 	" d.refresh_mode, d.full_reason, d.definition_version, s.status, s.is_populated, s.needs_reinit, s.reinit_reason," \
 	" s.refresh_no, d.settings::text, d.xmin, coalesce(s.clock, '-infinity'), coalesce(s.next_crossing, '-infinity')," \
 	" d.fuse_mode, s.fuse_state, coalesce(d.auto_threshold, -1), coalesce(d.max_delta_fraction, -1),"                  \
-	" coalesce(s.last_full_ms, -1), d.pgt_owner"                                                                                  \
+	" coalesce(s.last_full_ms, -1), d.pgt_owner"                                                                       \
 	" FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)"
 
 /* ---------- where things are, and as whom we read them ---------- */

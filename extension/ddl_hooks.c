@@ -442,12 +442,12 @@ table_rewrite(void)
 /* ---------- what takes the extension along: uninstall.c ---------- */
 
 /* Is something of this role's what the extension cannot be without? */
-#define OWNED_BY                                                                                                                             \
-	"SELECT e.oid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"                                   \
+#define OWNED_BY                                                                                           \
+	"SELECT e.oid FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace" \
 	" WHERE e.extname IN ('pg_trickle', 'plpgsql') AND $1 IN (e.extowner, n.nspowner)"
 /* Is it the schema that CREATE EXTENSION was run in? */
-#define IN_SCHEMA                                                                                                                            \
-	"SELECT n.nspowner FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace"                              \
+#define IN_SCHEMA                                                                                               \
+	"SELECT n.nspowner FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace" \
 	" WHERE e.extname = 'pg_trickle' AND n.nspname = $1"
 
 /* The command locks nothing of ours for somebody whom it will be refused. */

@@ -179,9 +179,24 @@ CREATE FUNCTION pgtrickle._consumer_remind() RETURNS void
                'frozen_seconds', extract(epoch FROM now() - s.last_refresh_at)))
       FROM pgtrickle.pgt_definitions d JOIN pgtrickle.pgt_state s USING (pgt_id)
      WHERE d.refresh_tier = 'frozen';
+    SELECT pgtrickle._alert(f.pgt_id, 'stale_data', jsonb_build_object('staleness_seconds', x.staleness, 'schedule_seconds', x.schedule,
+               'ratio', x.staleness / nullif(x.schedule, 0)))
+      FROM pgtrickle._freshness() f JOIN pgtrickle.pgt_definitions d USING (pgt_id),
+           LATERAL (SELECT extract(epoch FROM f.staleness)::float8 AS staleness, pgtrickle._schedule_seconds(d.schedule) AS schedule) x
+     WHERE f.stale;
+    SELECT pg_notify('pg_trickle_alert', jsonb_build_object('event', 'slot_lag_warning', 'schema', NULL, 'name', c.slot_name, 'slot_name', c.slot_name,
+               'retained_wal_bytes', x.retained, 'threshold_bytes', x.threshold)::text)
+      FROM pgtrickle._capture() c, LATERAL (SELECT pgtrickle._wal_position() - c.restart_lsn AS retained,
+               pgtrickle._setting_bytes('pg_trickle.slot_lag_warning_threshold_mb', 100) AS threshold) x
+     WHERE x.retained > x.threshold;
+    SELECT pg_notify('pg_trickle_alert', jsonb_build_object('event', 'buffer_growth_warning', 'schema', n.nspname, 'name', c.relname, 'slot_name', k.slot_name,
+               'pending_rows', b.rows, 'pending_bytes', b.bytes, 'threshold_rows', pgtrickle._buffer_limit())::text)
+      FROM (SELECT s.source_relid, sum(s.rows) AS rows, sum(s.bytes) AS bytes FROM pgtrickle._segments() s GROUP BY 1) b
+      JOIN pg_class c ON c.oid = b.source_relid JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pgtrickle._capture() k ON true
+     WHERE b.rows > pgtrickle._buffer_limit();
 $$;
 COMMENT ON FUNCTION pgtrickle._consumer_remind() IS
-'Alerts about what waits for people: fuse_blown_reminder and frozen_tier_skip for each stream table concerned. The consumer calls it every hour.';
+'Alerts about what waits for people: fuse_blown_reminder, frozen_tier_skip and stale_data for each stream table concerned, buffer_growth_warning for each source, slot_lag_warning. The consumer calls it every hour.';
 
 CREATE FUNCTION pgtrickle._refresh_failed(pgt_id bigint, started timestamptz, sqlstate text, message text, due timestamptz)
     RETURNS text LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -208,6 +223,7 @@ BEGIN
                                                error_state, initiated_by, freshness_deadline)
     SELECT pgt_id, started, started, clock_timestamp(), 'DIFFERENTIAL', 'FAILED', message, sqlstate, 'SCHEDULER',
            due + make_interval(secs => coalesce((SELECT pgtrickle._schedule_seconds(d.schedule) FROM pgtrickle.pgt_definitions d WHERE d.pgt_id = pgt_id), 0));
+    PERFORM pgtrickle._alert(pgt_id, 'refresh_failed', jsonb_build_object('action', 'DIFFERENTIAL', 'error', left(message, 1000), 'sqlstate', sqlstate));
     IF new_status = 'SUSPENDED' THEN
         PERFORM pg_notify('pg_trickle_alert', (SELECT json_build_object('event', 'auto_suspended', 'schema', d.pgt_schema,
                     'name', d.pgt_name, 'consecutive_errors', errors, 'error', left(message, 1000))::text
