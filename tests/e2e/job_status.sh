@@ -15,7 +15,23 @@ consumer_start
 create copy "SELECT id, v FROM t"
 create total "SELECT sum(v) AS v FROM t"
 create part "SELECT id FROM t WHERE v > 1000"
-refresh() { for st in copy total part; do q "SELECT pgtrickle.refresh_stream_table('$st')" > /dev/null; done; }
+refresh() { # the same of settings, tables and columns
+rows() { sed -n "/^$1/,/^$2/p" "$PGT_TOP/docs/upgrading.md" | sed -nE "s/^\\| (\`[^|]*) \\|.*\\|([^|]*)\\|\$/$3/p" | grep -oE "\`$4\`" | tr -d '`' | sort -u | paste -sd,; }
+settings() { echo "LOAD 'pg_trickle'; SELECT count(*) FROM pg_settings WHERE name LIKE 'pg\_trickle.%' AND name = ANY (string_to_array('$1', ','))"; }
+relations() { echo "SELECT count(*) FROM unnest(string_to_array('$1', ',')) AS u(n) WHERE to_regclass('pgtrickle.' || quote_ident(split_part(n, '.', 1))) IS NOT NULL
+	AND (n NOT LIKE '%.%' OR EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgtrickle.' || quote_ident(split_part(n, '.', 1))) AND attname = split_part(n, '.', 2)))"; }
+n() { tr ',' '\n' <<< "$1" | grep -c .; }
+absent=$(rows 'Settings not' 'Tables and' '\1' '[a-z_]+' | sed -E 's/(^|,)/\1pg_trickle./g')
+there=$(rows 'Settings not' 'Tables and' '\2' 'pg_trickle\.[a-z_]+')
+check "both lists of settings have names ($absent; $there)" test "$(n "$absent")" -gt 35 -a "$(n "$there")" -gt 6
+check_sql "settings that are said to be missing are" "$(settings "$absent")" 0
+check_sql "settings that are said to be there are" "$(settings "$there")" "$(n "$there")"
+absent=$(rows 'Tables and' 'Here and of' '\1' '[a-z_.]+')
+there=$(rows 'Tables and' 'Here and of' '\2' 'pgt_[a-z_]+(\.[a-z_]+)?')
+check "both lists of tables and columns have names ($absent; $there)" test "$(n "$absent")" = 9 -a "$(n "$there")" = 7
+check_sql "tables and columns that are said to be missing are" "$(relations "$absent")" 0
+check_sql "tables and columns that are said to be there are" "$(relations "$there")" "$(n "$there")"
+for st in copy total part; do q "SELECT pgtrickle.refresh_stream_table('$st')" > /dev/null; done; }
 q "INSERT INTO t VALUES (2, 2), (3, 3), (4, 4); UPDATE t SET v = 10 WHERE id = 1"
 refresh
 check_sql "three refreshes: a copy, a sum of five changes in one row" "SELECT total_diff_refreshes, dedup_needed, round(dedup_ratio_pct::numeric, 1) FROM pgtrickle.dedup_stats()" \
