@@ -20,7 +20,7 @@ assert_st_equal others
 
 # Nobody refreshes: changes wait in the buffer, then in the slot.
 remind() { q "SET pg_trickle.buffer_alert_threshold = ${1:-1000000}; SET pg_trickle.slot_lag_warning_threshold_mb = '${2:-100MB}'; SELECT pgtrickle._consumer_remind()" > /dev/null; }
-q "ALTER SYSTEM SET pg_trickle.enabled = off" && cluster_reload
+cluster_set pg_trickle.enabled=off && cluster_reload
 poll_until "LOAD 'pg_trickle'; SHOW pg_trickle.enabled" off
 remind
 q "INSERT INTO \"Other \"\"t\" SELECT generate_series(1, 50)"
@@ -36,7 +36,7 @@ check "a stale stream table" poll_cmd 30 seen '^stale_data public others None No
 check "WAL that the slot retains" poll_cmd 30 seen "^slot_lag_warning None $PGT_SLOT None $PGT_SLOT None\$"
 check_eq "a buffer below the threshold is no news" "$(events '^buffer_growth_warning')" 1
 
-q "ALTER SYSTEM RESET pg_trickle.enabled" && cluster_reload
+cluster_set pg_trickle.enabled=on && cluster_reload
 consumer_start
 for st in inverse others; do assert_st_equal $st; done
 done_testing

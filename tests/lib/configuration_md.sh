@@ -11,7 +11,8 @@ This page is generated (`tests/lib/configuration_md.sh`) from the tables in `ext
 ## Settings of the extension
 
 All begin with `pg_trickle.` and are set like any other parameter: `ALTER SYSTEM SET`, `ALTER DATABASE … SET`, `SET`. Who may is in the column
-*context*: `superuser` means superusers and whoever was granted `SET` on the parameter. No `shared_preload_libraries` entry is needed.
+*context*: `superuser` means superusers and whoever was granted `SET` on the parameter. No `shared_preload_libraries` entry is needed;
+but a session knows them only once it has used the extension: before `ALTER SYSTEM SET`, run `LOAD 'pg_trickle'`.
 
 | setting | default | range | context | meaning |
 |---|---|---|---|---|
