@@ -513,6 +513,21 @@ split_aggref(Node *node, AggContext *cxt)
 	return (Node *) v;
 }
 
+/* An aggregate found inside `depth` subqueries: it belongs to this level, and the subqueries see its value. */
+static Node *
+outer_aggref(Node *node, AggContext *cxt)
+{
+	int depth = cxt->depth;
+	Var *v;
+
+	if (depth > 0)
+		IncrementVarSublevelsUp(node = copyObject(node), -depth, depth);
+	cxt->depth = 0;
+	v = (Var *) split_aggref(node, cxt);
+	cxt->depth = depth;
+	return outer_column(cxt, v);
+}
+
 /*
  * First pass: every aggregate to its list, its inputs to the child's columns; positions of aggregates are fixed up afterwards.
  * A subquery in an aggregate's argument is a column of the child; one beside it sees the groups.
@@ -537,9 +552,7 @@ split_aggregates(Node *node, AggContext *cxt)
 	}
 	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth)
 	{
-		if (cxt->depth > 0)
-			pgt_not_built("an aggregate inside a subquery that belongs to the query around it", "Compute it in a subquery in FROM.");
-		return split_aggref(node, cxt);
+		return outer_aggref(node, cxt);
 	}
 	if (cxt->inside && cxt->depth == 0 && IsA(node, SubLink))
 		return (Node *) column_var(cxt->columns, find_or_add(&cxt->columns, node));

@@ -801,3 +801,13 @@ CASES.update({
         'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 20)"], ["DELETE FROM f.t3 WHERE k = 2"], ["DELETE FROM f.t1 WHERE v = 1"], ["DELETE FROM f.t1"]],
     },
 })
+
+CASES.update({
+    'an aggregate inside a subquery, of the query around it': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 1, 1), (3, 2, 3), (4, NULL, NULL)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 4), (2, 1, 5), (3, 2, 3)"],
+        'query': 'SELECT a.k, (SELECT sum(b.id) FROM f.t3 b WHERE b.v <= max(a.v) AND b.k = a.k) AS s, (SELECT count(*) + sum(b.v) FROM f.t3 b WHERE EXISTS (SELECT 1 FROM f.t1 c WHERE c.v = min(a.v + 1) AND c.k = b.k)) AS n '
+                 'FROM f.t1 a GROUP BY a.k HAVING EXISTS (SELECT 1 FROM f.t3 b WHERE b.id < count(a.id) + 2)',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (5, 2, 4), (6, 1, 6)"], ["UPDATE f.t3 SET v = v + 1, k = 1"], ["DELETE FROM f.t1 WHERE v = 5", "INSERT INTO f.t3 (id, k, v) VALUES (0, NULL, 0)"], ["DELETE FROM f.t3"],
+                         ["INSERT INTO f.t3 (id, k, v) VALUES (1, 2, 1)", "DELETE FROM f.t1 WHERE k = 1"]],
+    },
+})
