@@ -69,7 +69,7 @@ extern PgtOp *pgt_build_top(Query *query, PgtOp *op); /* DISTINCT, ORDER BY, LIM
 extern PgtOp *pgt_build_intersect(PgtLevel *level, SetOperationStmt *setop);
 
 /* canon_order.c */
-extern bool pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc); /* its order is total; only equal rows tie */
+extern bool pgt_window_breaks_ties(WindowFunc *f, WindowClause *wc);  /* its order is total; only equal rows tie */
 extern bool pgt_window_orders_peers(WindowFunc *f, WindowClause *wc); /* depends on the order of peers, and nothing can be done about that here */
 
 /* canon_nest.c: the only FROM item, a subquery sorted by these keys and then by all its columns; NULL: it is none */
