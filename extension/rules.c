@@ -95,18 +95,29 @@ has_constant_set_key(Query *q)
 	if (q->groupingSets == NIL)
 		return false;
 	foreach (lc, q->groupClause)
-	{
-		Node *key = pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList));
-
-		if (!contain_var_clause(key) && !checkExprHasSubLink(key))
+		if (!contain_var_clause(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
 			return true;
-	}
+	return false;
+}
+
+/* The server takes one that refers to nothing around it for a constant, and does not sort by it before version 18 although it is NULL in other sets. */
+static bool
+has_subquery_set_key(Query *q)
+{
+	ListCell *lc;
+
+	if (q->groupingSets == NIL)
+		return false;
+	foreach (lc, q->groupClause)
+		if (checkExprHasSubLink(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
+			return true;
 	return false;
 }
 
 static const QueryRule query_rules[] = {
 	{has_srf, "a set-returning function in the select list beside GROUPING SETS", "Put the set into FROM."},
 	{has_window_over_srf, "a set-returning function in PARTITION BY or ORDER BY of a window", "Put the set into FROM."},
+	{has_subquery_set_key, "a subquery as a key of GROUPING SETS", "Compute the key in a subquery in FROM.", true},
 	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
 };

@@ -799,6 +799,7 @@ CASES.update({
         'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 10), (2, 20), (NULL, 30)"],
         'query': 'SELECT (SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k) AS m, t.v, sum(t.k) AS s FROM f.t1 t GROUP BY CUBE ((SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k), t.v)',
         'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 20)"], ["DELETE FROM f.t3 WHERE k = 2"], ["DELETE FROM f.t1 WHERE v = 1"], ["DELETE FROM f.t1"]],
+        'full': 'a subquery as a key of GROUPING SETS',
     },
 })
 
