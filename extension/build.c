@@ -765,6 +765,21 @@ pgt_build_query(Query *query, PgtLevel *up)
 	return pgt_build_top(query, op);
 }
 
+/* Rows of every node may have to be stored somewhere for a while, and no table has a column of anonymous records. */
+static bool
+has_pseudo_column(const PgtOp *op)
+{
+	ListCell *lc;
+
+	for (int i = 0; i < op->ncols; i++)
+		if (get_typtype(op->cols[i].type) == TYPTYPE_PSEUDO)
+			return true;
+	foreach (lc, op->children)
+		if (has_pseudo_column(lfirst(lc)))
+			return true;
+	return false;
+}
+
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
@@ -783,5 +798,8 @@ pgt_build_tree(Query *query, PgtFindings *found)
 		return NULL;
 	if (op->ncols > 0)
 		pgt_op_prune(op, bms_add_range(NULL, 1, op->ncols));
-	return op;
+	if (!has_pseudo_column(op))
+		return op;
+	pgt_not_built("a column of records inside the query", "Name the columns, or cast the record to jsonb or to a composite type.");
+	return NULL;
 }

@@ -812,3 +812,19 @@ CASES.update({
                          ["INSERT INTO f.t3 (id, k, v) VALUES (1, 2, 1)", "DELETE FROM f.t1 WHERE k = 1"]],
     },
 })
+
+CASES.update({
+    f'anonymous records {where}': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, NULL, NULL)"],
+        'query': query,
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (5, 2, 4)"]],
+        'full': 'a column of records inside the query',
+    }
+    for where, query in {
+        'as a key': 'SELECT count(*) AS n FROM f.t1 GROUP BY ROW(k, v)',
+        'in an array': 'SELECT array_agg(ROW(k, v)) OVER (PARTITION BY id)::text AS n FROM f.t1',
+        'as a sort key': 'SELECT DISTINCT ON (ROW(k, v)) id FROM f.t1 ORDER BY ROW(k, v), id',
+        'below an outer join': 'SELECT q.r::text AS n FROM (SELECT ROW(k, v) AS r FROM f.t1) q FULL JOIN f.t2 ON true',
+        'in a set operation': 'SELECT q.r::text AS n FROM (SELECT ROW(k, v) AS r FROM f.t1 UNION SELECT ROW(k, v) FROM f.t2) q',
+    }.items()
+})
