@@ -507,7 +507,10 @@ pgt_build_top(Query *query, PgtOp *op)
 	if (query->hasDistinctOn)
 		op = build_distinct_on(query, op);
 	else if (query->distinctClause != NIL)
-		op = pgt_make_distinct(query->hasWindowFuncs ? without_hidden(query, op) : op);
+	{
+		op = pgt_make_distinct(query->hasWindowFuncs || hidden ? without_hidden(query, op) : op);
+		hidden = false;
+	}
 	if (limited)
 		op = build_limit(query, op, hidden);
 	return hidden ? without_hidden(query, op) : op;

@@ -828,3 +828,11 @@ CASES.update({
         'in a set operation': 'SELECT q.r::text AS n FROM (SELECT ROW(k, v) AS r FROM f.t1 UNION SELECT ROW(k, v) FROM f.t2) q',
     }.items()
 })
+
+CASES.update({
+    'DISTINCT over a set that is only grouped by': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, NULL, 5), (3, 2, 5), (4, 2, 6)"],
+        'query': 'SELECT DISTINCT v FROM f.t1 GROUP BY v, unnest(ARRAY[k, 1]) ORDER BY v DESC LIMIT 1',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 4"], ["INSERT INTO f.t1 (id, k, v) VALUES (5, 7, 9), (6, 8, 9)"], ["DELETE FROM f.t1 WHERE v = 9"]],
+    },
+})
