@@ -57,24 +57,29 @@ has_srf(Query *q)
 	return q->hasTargetSRFs && q->groupingSets != NIL;
 }
 
-/* A set that is a key of a window comes before it, other sets after it. */
+static bool
+any_set(Query *q, List *clauses)
+{
+	ListCell *lc;
+
+	foreach (lc, clauses)
+		if (expression_returns_set(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
+			return true;
+	return false;
+}
+
+/* A set that is a key of a window, or of the groups below one, comes before the window, other sets after it. */
 static bool
 has_window_over_srf(Query *q)
 {
 	ListCell *lc;
-	ListCell *c;
 
-	if (!q->hasTargetSRFs)
+	if (!q->hasTargetSRFs || q->windowClause == NIL)
 		return false;
 	foreach (lc, q->windowClause)
-	{
-		WindowClause *wc = lfirst(lc);
-
-		foreach (c, list_concat_copy(wc->partitionClause, wc->orderClause))
-			if (expression_returns_set(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(c), q->targetList))))
-				return true;
-	}
-	return false;
+		if (any_set(q, ((WindowClause *) lfirst(lc))->partitionClause) || any_set(q, ((WindowClause *) lfirst(lc))->orderClause))
+			return true;
+	return any_set(q, q->groupClause);
 }
 
 static bool
@@ -100,23 +105,27 @@ has_constant_set_key(Query *q)
 	return false;
 }
 
-/* The server takes one that refers to nothing around it for a constant, and does not sort by it before version 18 although it is NULL in other sets. */
 static bool
-has_subquery_set_key(Query *q)
+has_subquery_key(Query *q)
 {
 	ListCell *lc;
 
-	if (q->groupingSets == NIL)
-		return false;
 	foreach (lc, q->groupClause)
 		if (checkExprHasSubLink(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
 			return true;
 	return false;
 }
 
+/* The server takes one that refers to nothing around it for a constant, and does not sort by it before version 18 although it is NULL in other sets. */
+static bool
+has_subquery_set_key(Query *q)
+{
+	return q->groupingSets != NIL && has_subquery_key(q);
+}
+
 static const QueryRule query_rules[] = {
 	{has_srf, "a set-returning function in the select list beside GROUPING SETS", "Put the set into FROM."},
-	{has_window_over_srf, "a set-returning function in PARTITION BY or ORDER BY of a window", "Put the set into FROM."},
+	{has_window_over_srf, "a set-returning function as a key of a window, or of groups below one", "Put the set into FROM."},
 	{has_subquery_set_key, "a subquery as a key of GROUPING SETS", "Compute the key in a subquery in FROM.", true},
 	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
@@ -402,6 +411,9 @@ rule_walker(Node *node, RuleContext *cxt)
 		RuleContext level = {cxt->findings, (Query *) node, cxt->query == (Query *) node ? cxt->up : cxt};
 
 		check_level(&level, (Query *) node, cxt->sublink || pgt_is_correlated(node));
+		/* such a level runs as it is, and its keys are no longer recognised once each occurrence reads rows of its own */
+		if (pgt_is_correlated(node) && has_subquery_key((Query *) node))
+			not_incremental(cxt, "a subquery as a key of groups, inside a subquery that refers to the query around it", "Compute the key in a subquery in FROM.");
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}
 	if (IsA(node, Var))

@@ -836,3 +836,18 @@ CASES.update({
         'transactions': [["DELETE FROM f.t1 WHERE id = 4"], ["INSERT INTO f.t1 (id, k, v) VALUES (5, 7, 9), (6, 8, 9)"], ["DELETE FROM f.t1 WHERE v = 9"]],
     },
 })
+
+CASES.update({
+    'a subquery as a key inside a correlated subquery': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, NULL, 5), (3, 2, 5)"],
+        'query': 'SELECT a.id, EXISTS (SELECT (SELECT max(c.v) FROM f.t3 c WHERE c.k = b.k AND c.id < a.v) FROM f.t2 b WHERE b.k = a.k GROUP BY (SELECT max(c.v) FROM f.t3 c WHERE c.k = b.k AND c.id < a.v)) AS e FROM f.t1 a',
+        'transactions': [["INSERT INTO f.t2 (id, k, v) VALUES (5, 1, 9)"]],
+        'full': 'a subquery as a key of groups, inside a subquery that refers to the query around it',
+    },
+    'a window over groups of a set': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, NULL, 5), (3, 2, 6)"],
+        'query': 'SELECT v, rank() OVER (ORDER BY v) AS r FROM f.t1 GROUP BY v, unnest(ARRAY[k, 1])',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (5, 1, 9)"]],
+        'full': 'a set-returning function as a key of a window, or of groups below one',
+    },
+})
