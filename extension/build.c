@@ -25,6 +25,7 @@
 #include "build.h"
 #include "clock.h"
 #include "compat.h"
+#include "deparse.h"
 
 static int next_id;
 
@@ -780,6 +781,34 @@ has_pseudo_column(const PgtOp *op)
 	return false;
 }
 
+/*
+ * Groups below other operators are computed in several statements, whose rows have to cancel.  The query's own are compared with what is
+ * stored instead.
+ */
+static bool
+has_plan_dependent_group(const PgtOp *op)
+{
+	ListCell *lc;
+
+	foreach (lc, op->aggs)
+		if (!pgt_has_one_image(lfirst(lc)))
+			return true;
+	foreach (lc, op->children)
+		if (has_plan_dependent_group(lfirst(lc)))
+			return true;
+	return false;
+}
+
+static bool
+is_plan_dependent(const PgtOp *root)
+{
+	PgtOp *only = list_length(root->children) == 1 ? pgt_op_child(root, 1) : NULL;
+
+	if (only == NULL || only->kind != PGT_OP_AGG)
+		return has_plan_dependent_group(root);
+	return has_plan_dependent_group(pgt_op_child(only, 1));
+}
+
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
@@ -798,8 +827,9 @@ pgt_build_tree(Query *query, PgtFindings *found)
 		return NULL;
 	if (op->ncols > 0)
 		pgt_op_prune(op, bms_add_range(NULL, 1, op->ncols));
-	if (!has_pseudo_column(op))
-		return op;
-	pgt_not_built("a column of records inside the query", "Name the columns, or cast the record to jsonb or to a composite type.");
-	return NULL;
+	if (has_pseudo_column(op))
+		pgt_not_built("a column of records inside the query", "Name the columns, or cast the record to jsonb or to a composite type.");
+	else if (is_plan_dependent(op))
+		pgt_not_built("an aggregate below other operations that picks one of several equal values that look different", "Cast its argument to text, or to a type whose values look one way only.");
+	return found->full_reason == NULL ? op : NULL;
 }

@@ -150,6 +150,17 @@ shown_exprs(Query *query)
 	return out;
 }
 
+static List *
+sorted_exprs(Query *query)
+{
+	List *out = NIL;
+	ListCell *lc;
+
+	foreach (lc, query->sortClause)
+		out = lappend(out, get_sortgroupclause_expr(lfirst(lc), query->targetList));
+	return out;
+}
+
 /* DISTINCT ON wants its keys first. */
 static void
 sort_by_distinct(Query *query)
@@ -187,6 +198,7 @@ pgt_canon_order(Query *query, PgtFindings *findings)
 {
 	bool limited = (query->limitCount != NULL || query->limitOffset != NULL) &&
 				   query->limitOption != LIMIT_OPTION_WITH_TIES;
+	bool added;
 
 	/* which of the tied rows are skipped, or are first, has no answer that further sort keys could give */
 	if (query->limitOption == LIMIT_OPTION_WITH_TIES && (query->limitOffset != NULL || query->hasDistinctOn))
@@ -197,7 +209,10 @@ pgt_canon_order(Query *query, PgtFindings *findings)
 	else if (query->hasDistinctOn)
 	{
 		sort_by_distinct(query);
-		if (canon_rows(query, true))
+		added = canon_rows(query, true);
+		if (limited)
+			(void) add_keys(query, &query->sortClause, NIL, sorted_exprs(query), true); /* they go up with the row, hidden */
+		if (added)
 			findings->notices = lappend(findings->notices, "DISTINCT ON without a total order is ambiguous: the rows are now also sorted by their other columns");
 	}
 	else if (limited && canon_rows(query, query->distinctClause == NIL))

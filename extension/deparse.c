@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_aggregate.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
@@ -13,6 +14,7 @@
 #include "nodes/plannodes.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
@@ -317,6 +319,61 @@ nested_key(const PgtCol *col, int k)
 					OidIsValid(col->collation) ? generate_collation_name(col->collation) : "");
 }
 
+/* A value equal to this one that is the same for all that are equal; NULL where we know none. */
+static Node *
+one_image(Node *arg)
+{
+	PgtCol col = {exprType(arg), exprTypmod(arg), exprCollation(arg), false};
+
+	if (pgt_col_image_safe(&col))
+		return arg;
+	switch (col.type)
+	{
+		case FLOAT4OID: /* -0 + 0 is 0 */
+			return (Node *) makeFuncExpr(F_FLOAT4PL, FLOAT4OID,
+										 list_make2(arg, makeConst(FLOAT4OID, -1, InvalidOid, sizeof(float4), Float4GetDatum(0), false, true)),
+										 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+		case FLOAT8OID:
+			return (Node *) makeFuncExpr(F_FLOAT8PL, FLOAT8OID,
+										 list_make2(arg, makeConst(FLOAT8OID, -1, InvalidOid, sizeof(float8), Float8GetDatum(0), false, FLOAT8PASSBYVAL)),
+										 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+		case NUMERICOID:
+			return (Node *) makeFuncExpr(F_TRIM_SCALE, NUMERICOID, list_make1(arg), InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+		default:
+			return NULL;
+	}
+}
+
+/* percentile_disc(), array_agg(DISTINCT ...): the server sorts their arguments by value, and shows or counts any of equal ones. */
+static bool
+picks_one_of_equal(const Aggref *agg)
+{
+	return agg->aggkind == AGGKIND_ORDERED_SET || (agg->aggdistinct != NIL && agg->aggfnoid != F_COUNT_ANY);
+}
+
+bool
+pgt_has_one_image(const Aggref *agg)
+{
+	ListCell *lc;
+
+	if (picks_one_of_equal(agg))
+		foreach (lc, agg->args)
+			if (one_image((Node *) lfirst_node(TargetEntry, lc)->expr) == NULL)
+				return false;
+	return true;
+}
+
+static Aggref *
+over_one_image(const Aggref *agg)
+{
+	Aggref *copy = copyObject(agg);
+	ListCell *lc;
+
+	foreach (lc, copy->args)
+		lfirst_node(TargetEntry, lc)->expr = (Expr *) one_image((Node *) lfirst_node(TargetEntry, lc)->expr);
+	return copy;
+}
+
 static char *
 nested_aggregate(const PgtOp *op, Aggref *agg, List **context)
 {
@@ -325,6 +382,8 @@ nested_aggregate(const PgtOp *op, Aggref *agg, List **context)
 	PgtCol col;
 	char *text;
 
+	if (picks_one_of_equal(agg) && pgt_has_one_image(agg))
+		return expr_in_context((Node *) over_one_image(agg), op->children, context);
 	if (arg == NULL || (strcmp(name, "min") != 0 && strcmp(name, "max") != 0) ||
 		get_func_namespace(agg->aggfnoid) != PG_CATALOG_NAMESPACE)
 		return expr_in_context((Node *) agg, op->children, context);

@@ -46,6 +46,7 @@ extern char *pgt_post_outer(const PgtOp *op, int ordinal, const char *instead);
  * "SELECT keys, aggregates FROM <from> a1 GROUP BY keys" for an AGG node, with further output columns; more == NULL for an AGG
  * below other operators, whose rows must have the same image in every statement.
  */
+extern bool pgt_has_one_image(const Aggref *agg); /* below other operators its result looks the same in every plan */
 extern char *pgt_aggregate(const PgtOp *op, const char *from, const char *more);
 
 /* Comma-joined pieces; pieces may be empty or NULL. */

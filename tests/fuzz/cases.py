@@ -851,3 +851,22 @@ CASES.update({
         'full': 'a set-returning function as a key of a window, or of groups below one',
     },
 })
+
+CASES.update({
+    'a median of zeros, inside': {             # 0 or -0, as the plan has it
+        'setup': ["INSERT INTO f.t1 (id, k, x, n) VALUES (1, 1, '-0', 1.0), (2, 1, 0, 1.00), (3, 1, 0, 1), (4, 2, 5, 2)"],
+        'query': 'SELECT k, percentile_disc(0.5) WITHIN GROUP (ORDER BY x) AS a, percentile_disc(0.5) WITHIN GROUP (ORDER BY n) AS b, sum(DISTINCT n) AS c, array_agg(DISTINCT x) AS d, first_value(k) OVER () AS e FROM f.t1 GROUP BY k',
+        'transactions': [["INSERT INTO f.t1 (id, k, x, n) VALUES (5, 1, 7, 1.000)"], ["DELETE FROM f.t1 WHERE id = 3"], ["UPDATE f.t1 SET k = 1"], ["DELETE FROM f.t1 WHERE x <> 0"]],
+    },
+    'the most frequent of intervals, inside': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1)"],
+        'query': "SELECT k, mode() WITHIN GROUP (ORDER BY id * interval '24 hours') AS a, first_value(k) OVER () AS e FROM f.t1 GROUP BY k",
+        'transactions': [["INSERT INTO f.t1 (id, k) VALUES (5, 1)"]],
+        'full': 'an aggregate below other operations that picks one of several equal values that look different',
+    },
+    'the first of equal keys in several forms, under LIMIT': {
+        'setup': ["INSERT INTO f.t1 (id, k, x, v) VALUES (1, 1, '-0', 1), (1, 1, 0, 1), (1, 1, 0, 1), (2, 2, 5, 1)"],
+        'query': 'SELECT DISTINCT ON (x * 2) id FROM f.t1 ORDER BY x * 2, v LIMIT 3',
+        'transactions': [["INSERT INTO f.t1 (id, k, x, v) VALUES (1, 1, '-0', 1)"], ["DELETE FROM f.t1 WHERE x::text = '0'"], ["UPDATE f.t1 SET x = 0"], ["DELETE FROM f.t1"]],
+    },
+})
