@@ -364,7 +364,7 @@ pgt_has_one_image(const Aggref *agg)
 }
 
 static Aggref *
-over_one_image(const Aggref *agg)
+over_one_image(Aggref *agg)
 {
 	Aggref *copy = copyObject(agg);
 	ListCell *lc;

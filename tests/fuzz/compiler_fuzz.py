@@ -29,11 +29,15 @@ def quote(name):
     return '"' + name.replace('"', '""') + '"'
 
 
+METHODS = ('hashagg', 'sort', 'hashjoin', 'mergejoin', 'nestloop', 'seqscan', 'incremental_sort')
+
+
 class Round:
     """One ST over the tables of the current transaction."""
 
-    def __init__(self, cur, query, tables=TABLES, stats=None):
+    def __init__(self, cur, query, tables=TABLES, stats=None, plans=None):
         self.cur = cur
+        self.plans = plans      # random.Random: every statement is planned with other methods, as growing tables would have it
         self.stats = {} if stats is None else stats
         self.query = query
         self.tables = tables
@@ -75,6 +79,8 @@ class Round:
 
     def run(self, sql):
         self.trace.append(sql)
+        if self.plans:
+            self.cur.execute(''.join(f"SET LOCAL enable_{m} = {self.plans.choice(['on', 'on', 'off'])}; " for m in METHODS))
         self.cur.execute(sql)
         return self.cur.rowcount
 
@@ -315,7 +321,7 @@ def one_round(cur, seed, args, stats):
         stats['too dear'] = stats.get('too dear', 0) + 1
         return
     try:
-        r = Round(cur, query, stats=stats)
+        r = Round(cur, query, stats=stats, plans=random.Random(seed) if seed % 2 else None)
         r.check_idempotent()
         r.create()
         r.check_equal('after load')
