@@ -50,6 +50,8 @@ class Round:
         self.canonical = [r[2] for r in self.view['view'] if r[0] == 'query'][0]
         self.full_reason = [r[2] for r in self.view['view'] if r[0] == 'full_reason'][0]
         self.strategy = None
+        if self.full_reason:
+            self.plans = None   # a query with several answers is compared in the plan that it has
 
     def compile(self, changed):
         self.cur.execute("SET LOCAL search_path = f, public")
