@@ -347,6 +347,9 @@ def one_round(cur, seed, args, stats):
         try:
             r.transaction(changes)
             stats[r.strategy] = stats.get(r.strategy, 0) + 1
+        except psycopg2.errors.QueryCanceled:
+            stats['too dear'] = stats.get('too dear', 0) + 1    # the result has grown out of proportion
+            return
         except psycopg2.Error as e:
             raise Difference(f'program fails: {e}\n' + r.trace[-1]) from e
     r.perturb_and_diff(rnd)
