@@ -136,9 +136,10 @@ class Round:
         load = [sql for kind, _, sql in self.view['load'] if kind == 'dml'][-1]
         self.cur.execute('DROP TABLE IF EXISTS again; CREATE TEMP TABLE again (LIKE f.st)')
         self.cur.execute(load.replace('INSERT INTO f.st', 'INSERT INTO again', 1))
+        every = '' if 'DISTINCT' in self.canonical else 'ALL'   # which pairs there are decides how many rows are distinct
         for column in self.visible:     # each column by itself has one answer
             k = self.keys(only=column)
-            self.cur.execute(f'SELECT {k} FROM ({self.canonical}) q EXCEPT ALL SELECT {k} FROM again LIMIT 1')
+            self.cur.execute(f'SELECT {k} FROM ({self.canonical}) q EXCEPT {every} SELECT {k} FROM again LIMIT 1')
             if self.cur.fetchone():
                 raise Difference(f'storage query differs from the canonical one in {column}')
         return 'TABLE again'
