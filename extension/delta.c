@@ -55,6 +55,21 @@ pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
 }
 
+/* Is the change of this node netted without more?  So it is where every column of one scan is passed on, as it is: rows that differ stay so. */
+bool
+pgt_delta_is_netted(const PgtOp *op)
+{
+	Bitmapset *passed = NULL;
+	ListCell *lc;
+
+	if (op->kind != PGT_OP_SELECT || op->clock || op->inner != NULL || list_length(op->children) != 1 || pgt_op_child(op, 1)->kind != PGT_OP_SCAN)
+		return false;
+	foreach (lc, op->targets)
+		if (IsA(lfirst(lc), Var))
+			passed = bms_add_member(passed, lfirst_node(Var, lc)->varattno);
+	return bms_num_members(passed) == pgt_op_child(op, 1)->ncols;
+}
+
 /*
  * A captured change may be undone by a later one of the same interval; a row that never was in any post state must not meet the
  * query's expressions (1/x).  So sources are netted before anything is computed.

@@ -38,6 +38,7 @@ extern PgtFrom pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op);
 
 /* As pgt_delta, netted by row image into an ENR. */
 extern PgtFrom pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op);
+extern bool pgt_delta_is_netted(const PgtOp *op); /* what pgt_delta yields needs no netting */
 
 /* "(SELECT ... GROUP BY image HAVING sum(w) <> 0)" */
 extern PgtFrom pgt_net(const PgtCol *cols, int ncols, PgtFrom from);

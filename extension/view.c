@@ -399,6 +399,8 @@ bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 
 	if (store->recursion != NULL)
 		delta = pgt_recursion_delta(cxt, store->recursion, store, target);
+	else if (pgt_delta_is_netted(store->root) && store->nvisible == store->root->ncols)
+		delta = pgt_select_of(pgt_delta(cxt, store->root));
 	else
 		delta = pgt_select_of(pgt_net(store->root->cols, store->nvisible, pgt_delta(cxt, store->root)));
 	apply = pgt_apply_bag(store, target, delta);
