@@ -129,6 +129,7 @@ check_sql "and are gone again" "SELECT count(*) FROM pgtrickle.self_monitoring_s
 
 catalog > "$PGT_DIR/updated.out"
 consumer_stop
+poll_until "SELECT active FROM pg_replication_slots WHERE slot_name = '$PGT_SLOT'" f
 q "SELECT pg_drop_replication_slot('$PGT_SLOT')" > /dev/null
 export PGDATABASE=postgres
 q "CREATE DATABASE fresh"
