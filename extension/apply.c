@@ -180,6 +180,24 @@ matching_rows(PgtStore *store, const PgtTarget *target)
 }
 
 /*
+ * Rows of the delta that go, d, each with the ctids of as many equal rows: found one by one by the ST's index, with no more read than
+ * is taken.  Only where equal rows are equal in every byte, so that it does not matter which of them go.
+ */
+static char *
+rows_taken(PgtStore *store, const PgtTarget *target)
+{
+	return psprintf("%s d CROSS JOIN LATERAL (SELECT s.ctid AS tid FROM %s s WHERE %s LIMIT -d.w) s WHERE d.w < 0",
+					delta_name(target), target->st, value_match(store));
+}
+
+/* d: as many copies of each row of the delta as come */
+static char *
+rows_coming(const char *delta)
+{
+	return psprintf("(SELECT d.*, pg_catalog.generate_series(1, d.w) AS copy FROM %s d WHERE d.w > 0) d", delta);
+}
+
+/*
  * ctids to delete: per row value as many as the delta takes away.  Where values have several images, copies with the very image
  * come first; others only serve when a query's own choice of image was arbitrary (DISTINCT, group keys).
  */
@@ -188,6 +206,8 @@ victims(PgtStore *store, const PgtTarget *target)
 {
 	char *keys = value_keys(store);
 
+	if (all_image_safe(store) && has_index(store, target))
+		return psprintf("SELECT s.tid FROM %s", rows_taken(store, target));
 	if (all_image_safe(store))
 		return psprintf("SELECT v.tid FROM (SELECT s.ctid AS tid, d.n, pg_catalog.row_number() OVER (PARTITION BY d.id) AS rn "
 						"FROM (SELECT d.*, -d.w AS n, pg_catalog.row_number() OVER () AS id FROM %s d WHERE d.w < 0) d "
@@ -204,12 +224,17 @@ victims(PgtStore *store, const PgtTarget *target)
 					image_match(store), image_match(store), keys, keys, delta_name(target), matching_rows(store, target));
 }
 
+/* "(SELECT ...)": how many rows the delta takes away */
+static char *
+expected(const PgtTarget *target)
+{
+	return psprintf("(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM %s d WHERE d.w < 0)", delta_name(target));
+}
+
 char *
 pgt_expected_victims(PgtStore *store, const PgtTarget *target)
 {
-	return psprintf("ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), "
-					"(SELECT coalesce(-pg_catalog.sum(d.w), 0)::pg_catalog.int8 FROM %s d WHERE d.w < 0)))",
-					victims(store, target), delta_name(target));
+	return psprintf("ctid = ANY (pgtrickle._expect_rows(ARRAY(%s), %s))", victims(store, target), expected(target));
 }
 
 static char *
@@ -236,47 +261,64 @@ row_key_list(PgtStore *store, const char *alias)
 	return s.data;
 }
 
+/* o: ctid and row key of the rows that go, numbered within the key; what they are is checked here, or where they are deleted. */
+static char *
+old_rows_numbered(PgtStore *store, const PgtTarget *target, bool *checked)
+{
+	StringInfoData key;
+	ListCell *lc;
+
+	*checked = !all_image_safe(store) || !has_index(store, target);
+	if (!*checked)
+		return psprintf("(SELECT s.tid, %s, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM %s) o",
+						row_key_list(store, "d"), row_key_list(store, "d"), rows_taken(store, target));
+	initStringInfo(&key);
+	foreach (lc, store->rowkey)
+		appendStringInfo(&key, ", s.%s AS c%d", store->names[lfirst_int(lc) - 1], lfirst_int(lc));
+	return psprintf("(SELECT o.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM (SELECT s.ctid AS tid%s FROM %s s WHERE s.%s) o) o",
+					row_key_list(store, "o"), key.data, target->st, pgt_expected_victims(store, target));
+}
+
 /*
  * Rows that go, paired with rows that come under the same row key: those become updates, which leave the index alone.  Which copy
  * meets which does not matter where a key is not unique after all.
  */
 static char *
-paired_rows(PgtStore *store, const PgtTarget *target)
+paired_rows(PgtStore *store, const PgtTarget *target, bool *checked)
 {
-	StringInfoData old;
 	StringInfoData on;
 	ListCell *lc;
 
-	initStringInfo(&old);
 	initStringInfo(&on);
 	foreach (lc, store->rowkey)
 	{
 		int col = lfirst_int(lc);
 
-		appendStringInfo(&old, ", s.%s AS c%d", store->names[col - 1], col);
 		appendStringInfo(&on, "o.c%d %s n.c%d AND ", col, pgt_type_operator(store->cols[col - 1].type, true), col);
 	}
 	return psprintf("SELECT CASE WHEN n.rn IS NULL THEN 'd' WHEN o.tid IS NULL THEN 'i' ELSE 'u' END::\"char\" AS op, o.tid, %s FROM "
-					"(SELECT o.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM "
-					"(SELECT s.ctid AS tid%s FROM %s s WHERE s.%s) o) o FULL JOIN "
-					"(SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn "
-					"FROM %s d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0) n ON %so.rn = n.rn",
-					pgt_columns("n", store->nvisible, 0), row_key_list(store, "o"), old.data, target->st,
-					pgt_expected_victims(store, target), row_key_list(store, "d"), delta_name(target), on.data);
+					"%s FULL JOIN (SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM %s) n ON %so.rn = n.rn",
+					pgt_columns("n", store->nvisible, 0), old_rows_numbered(store, target, checked), row_key_list(store, "d"),
+					rows_coming(delta_name(target)), on.data);
 }
 
-/* Deletes, updates and inserts of an ENR of (op, tid, c1..cn); every row with a tid is there once. */
+/*
+ * Deletes, updates and inserts of an ENR of (op, tid, c1..cn); every row with a tid is there once.  `expect`, an SQL expression: how
+ * many these must be; NULL: it is known that they are all there.
+ */
 static List *
-change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int n)
+change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int n, const char *expect)
 {
+	char *gone = psprintf("ARRAY(SELECT h.tid FROM %s h WHERE h.op = 'd'::\"char\")", changes);
+
 	PgtStep *update = pgt_step(PGT_STEP_DML, PGT_COUNT_UPDATED, NULL,
 							   psprintf("UPDATE %s s SET %s FROM %s h WHERE h.op = 'u'::\"char\" AND s.ctid = h.tid",
 										target->st, set_list(store, n), changes));
+	PgtStep *delete;
 
-	PgtStep *delete = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
-							   psprintf("DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT h.tid FROM %s h WHERE h.op = 'd'::\"char\"))",
-										target->st, changes));
-
+	if (expect != NULL)
+		gone = psprintf("pgtrickle._expect_rows(%s, %s - (SELECT pg_catalog.count(*) FROM %s h WHERE h.op = 'u'::\"char\"))", gone, expect, changes);
+	delete = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE ctid = ANY (%s)", target->st, gone));
 	/* the ST is reached by ctid only: reading all of it would look cheaper to the planner */
 	update->seqscan_off = true;
 	delete->seqscan_off = true;
@@ -290,21 +332,20 @@ change_steps(PgtStore *store, const PgtTarget *target, const char *changes, int 
 static List *
 bag_steps(PgtStore *store, const PgtTarget *target)
 {
-	char *delta = delta_name(target);
 	PgtStep *take;
+	bool checked;
 
 	if (store->rowkey != NIL)
 	{
-		take = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, change_name(target), paired_rows(store, target));
+		take = pgt_step(PGT_STEP_ENR, PGT_COUNT_NONE, change_name(target), paired_rows(store, target, &checked));
 		take->seqscan_off = has_index(store, target);
-		return lcons(take, change_steps(store, target, take->name, store->nvisible));
+		return lcons(take, change_steps(store, target, take->name, store->nvisible, checked ? NULL : expected(target)));
 	}
 	take = pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL, psprintf("DELETE FROM %s WHERE %s", target->st, pgt_expected_victims(store, target)));
 	take->seqscan_off = has_index(store, target);
 	return list_make2(take, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
-									 psprintf("INSERT INTO %s (%s) SELECT %s FROM %s d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
-											  target->st, pgt_store_columns(store, store->nvisible),
-											  pgt_columns("d", store->nvisible, 0), delta)));
+									 psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", target->st, pgt_store_columns(store, store->nvisible),
+											  pgt_columns("d", store->nvisible, 0), rows_coming(delta_name(target)))));
 }
 
 List *
@@ -453,7 +494,7 @@ pgt_change_delta(PgtStore *store, const char *changes)
 List *
 pgt_apply_inner(PgtStore *store, const PgtTarget *target, const char *changes)
 {
-	List *steps = change_steps(store, target, changes, store->ncols);
+	List *steps = change_steps(store, target, changes, store->ncols, NULL);
 	ListCell *lc;
 
 	foreach (lc, steps)
@@ -469,5 +510,5 @@ pgt_apply_keyed(PgtStore *store, const PgtTarget *target, const char *changes)
 
 	chg->skip_if_empty = true;
 	steps = list_make2(chg, pgt_step(PGT_STEP_OUT, PGT_COUNT_NONE, NULL, own_delta(store)));
-	return list_concat(steps, change_steps(store, target, "__pgt_chg", store->ncols));
+	return list_concat(steps, change_steps(store, target, "__pgt_chg", store->ncols, NULL));
 }

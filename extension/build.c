@@ -297,23 +297,6 @@ add_quals(PgtBlock *block, Node *quals)
 		block->quals = list_concat(block->quals, make_ands_implicit((Expr *) pgt_rebase(block, quals)));
 }
 
-static bool
-is_identity(PgtOp *input, List *targets)
-{
-	ListCell *lc;
-
-	if (list_length(targets) != input->ncols)
-		return false;
-	foreach (lc, targets)
-	{
-		Var *v = lfirst(lc);
-
-		if (!IsA(v, Var) || v->varattno != foreach_current_index(lc) + 1)
-			return false;
-	}
-	return true;
-}
-
 /*
  * Close a block into one node that yields all columns of its entries; the maps are rewritten to (ordinal, position) and moved to
  * `outer`.  Under an outer join this keeps computed columns below the join, where NULL extension has not happened yet.
@@ -331,7 +314,7 @@ pgt_close_side(PgtBlock *side, PgtBlock *outer, int ordinal, int offset)
 		foreach (le, ((PgtEntryMap *) lfirst(lc))->exprs)
 			if (lfirst(le) != NULL)
 				targets = lappend(targets, lfirst(le));
-	if (list_length(side->inputs) == 1 && side->quals == NIL && is_identity(linitial(side->inputs), targets))
+	if (list_length(side->inputs) == 1 && side->quals == NIL && pgt_passes_columns(linitial(side->inputs), targets))
 		op = linitial(side->inputs);
 	else
 		op = pgt_make_projection(side->inputs, side->quals, targets);

@@ -190,7 +190,11 @@ step_settings(PgtExecution *ex, PgtStep *step)
 	if (ex->deltas != NULL && random_page_cost > DELTA_RANDOM_PAGE_COST)
 		(void) set_config_option("random_page_cost", psprintf("%g", DELTA_RANDOM_PAGE_COST), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	if (step->seqscan_off)
+	{
 		(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		/* rows of a netted delta differ: nothing is looked up twice */
+		(void) set_config_option("enable_memoize", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
 	return nest;
 }
 

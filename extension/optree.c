@@ -64,6 +64,23 @@ pgt_op_child(const PgtOp *op, int ordinal)
 	return (PgtOp *) list_nth(op->children, ordinal - 1);
 }
 
+bool
+pgt_passes_columns(const PgtOp *input, List *targets)
+{
+	ListCell *lc;
+
+	if (list_length(targets) != input->ncols)
+		return false;
+	foreach (lc, targets)
+	{
+		Var *v = lfirst(lc);
+
+		if (!IsA(v, Var) || v->varattno != foreach_current_index(lc) + 1)
+			return false;
+	}
+	return true;
+}
+
 Var *
 pgt_op_var(const PgtOp *child, int ordinal, int col)
 {

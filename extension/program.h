@@ -47,7 +47,7 @@ typedef struct PgtStep
 	char *name; /* PGT_STEP_ENR: valid identifier, begins with __pgt_ */
 	char *sql;
 	bool skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
-	bool seqscan_off;   /* plan this step with enable_seqscan = off */
+	bool seqscan_off;   /* plan this step with enable_seqscan and enable_memoize off: an index finds each row of the delta once */
 } PgtStep;
 
 /* Numbers of the clock's parameters. */

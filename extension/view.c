@@ -391,6 +391,32 @@ make_program(const char *strategy, List *steps)
 	return program;
 }
 
+/* The statement that nets a scan's change, where it is the only step so far and the query passes on just its columns. */
+static char *
+scan_delta(PgtOp *root, PgtDeltaCtx *cxt)
+{
+	PgtStep *net;
+
+	if (root->quals != NIL || !pgt_passes_columns(pgt_op_child(root, 1), root->targets) || list_length(cxt->steps) != 1)
+		return NULL;
+	net = linitial(cxt->steps);
+	cxt->steps = NIL;
+	return net->sql;
+}
+
+static char *
+netted_delta(PgtStore *store, PgtDeltaCtx *cxt)
+{
+	PgtOp *root = store->root;
+	PgtFrom d = pgt_delta(cxt, root);
+	char *scan;
+
+	if (!pgt_delta_is_netted(root) || store->nvisible != root->ncols)
+		return pgt_select_of(pgt_net(root->cols, store->nvisible, d));
+	scan = scan_delta(root, cxt);
+	return scan != NULL ? scan : pgt_select_of(d);
+}
+
 static PgtProgram *
 bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 {
@@ -399,10 +425,8 @@ bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 
 	if (store->recursion != NULL)
 		delta = pgt_recursion_delta(cxt, store->recursion, store, target);
-	else if (pgt_delta_is_netted(store->root) && store->nvisible == store->root->ncols)
-		delta = pgt_select_of(pgt_delta(cxt, store->root));
 	else
-		delta = pgt_select_of(pgt_net(store->root->cols, store->nvisible, pgt_delta(cxt, store->root)));
+		delta = netted_delta(store, cxt);
 	apply = pgt_apply_bag(store, target, delta);
 	return make_program("bag", list_concat(cxt->steps, apply));
 }
