@@ -13,22 +13,6 @@
 #include "inner.h"
 #include "part.h"
 
-/* Is there something below that the planner would compute whole? */
-static bool
-is_opaque(const PgtOp *op)
-{
-	ListCell *lc;
-
-	if (pgt_inner_bound(op))
-		return false;
-	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
-		return true;
-	foreach (lc, op->children)
-		if (is_opaque(lfirst(lc)))
-			return true;
-	return false;
-}
-
 /* "p.c3 = k.c1 AND ..."; nulls: in a form that takes NULLs as equal and can still be hashed. */
 static char *
 key_match(const PgtOp *op, List *cols, bool nulls)
@@ -176,7 +160,7 @@ select_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 		ordinal = v->varno;
 		below = lappend_int(below, v->varattno);
 	}
-	if (!is_opaque(pgt_op_child(op, ordinal)))
+	if (!pgt_op_is_opaque(pgt_op_child(op, ordinal), pgt_inner_bound))
 		return plain_rows(op, cols, keys);
 	return psprintf("(%s)", pgt_post_select(op, ordinal, pgt_select_of(pgt_rows_of(cxt, pgt_op_child(op, ordinal), below, keys))));
 }
@@ -199,7 +183,7 @@ pgt_rows_of(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	if (cols == NIL)
 		return psprintf("(%s)", pgt_post(op));
-	if (!is_opaque(op))
+	if (!pgt_op_is_opaque(op, pgt_inner_bound))
 		return plain_rows(op, cols, keys);
 	switch (op->kind)
 	{

@@ -327,20 +327,10 @@ plan_agg(PgtOp *op, Use use, List **inners)
 		keep(op, use.order, false, inners);
 }
 
-/* Would the planner compute all of it for a join with few rows? */
 static bool
-is_opaque(const PgtOp *op)
+is_kept(const PgtOp *op)
 {
-	ListCell *lc;
-
-	if (op->inner != NULL)
-		return false;
-	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
-		return true;
-	foreach (lc, op->children)
-		if (is_opaque(lfirst(lc)))
-			return true;
-	return false;
+	return op->inner != NULL;
 }
 
 /* An input that every step looks into. */
@@ -348,7 +338,7 @@ static void
 plan_input(PgtOp *op, List **inners)
 {
 	plan_node(op, (Use){true, NIL}, inners);
-	if (!is_opaque(op) || op->ncols == 0 || op->clock)
+	if (!pgt_op_is_opaque(op, is_kept) || op->ncols == 0 || op->clock)
 		return;
 	for (int i = 0; i < op->ncols; i++)
 		if (!pgt_inner_can_keep(&op->cols[i]) || !pgt_col_image_safe(&op->cols[i]))

@@ -56,19 +56,17 @@ known_offset(Node *expr)
 static List *
 reversed(List *order)
 {
-	List *out = NIL;
+	List *out = pgt_order_copy(order);
 	ListCell *lc;
 
-	foreach (lc, order)
+	foreach (lc, out)
 	{
-		PgtSortKey *key = palloc(sizeof(PgtSortKey));
+		PgtSortKey *key = lfirst(lc);
 
-		*key = *(PgtSortKey *) lfirst(lc);
 		key->sortop = get_commutator(key->sortop);
 		key->nulls_first = !key->nulls_first;
 		if (!OidIsValid(key->sortop) || !OidIsValid(get_equality_op_for_ordering_op(key->sortop, NULL)))
 			return NIL;
-		out = lappend(out, key);
 	}
 	return out;
 }

@@ -65,6 +65,21 @@ pgt_op_child(const PgtOp *op, int ordinal)
 }
 
 bool
+pgt_op_is_opaque(const PgtOp *op, bool (*kept)(const PgtOp *))
+{
+	ListCell *lc;
+
+	if (kept(op))
+		return false;
+	if (op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART)
+		return true;
+	foreach (lc, op->children)
+		if (pgt_op_is_opaque(lfirst(lc), kept))
+			return true;
+	return false;
+}
+
+bool
 pgt_passes_columns(const PgtOp *input, List *targets)
 {
 	ListCell *lc;

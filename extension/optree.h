@@ -70,6 +70,7 @@ extern void pgt_op_describe(PgtOp *op);                       /* fill cols from 
 extern Bitmapset *pgt_op_prune(PgtOp *op, Bitmapset *needed); /* drop columns above does not need, renumber; returns the kept */
 extern Var *pgt_op_var(const PgtOp *child, int ordinal, int col);
 extern bool pgt_passes_columns(const PgtOp *child, List *targets); /* all of them, in order, as they are */
+extern bool pgt_op_is_opaque(const PgtOp *op, bool (*kept)(const PgtOp *)); /* even for a few rows the planner would compute it whole */
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
 extern bool pgt_op_is_self(const PgtOp *op);
 extern int pgt_op_self(const PgtOp *recursion); /* ordinal of SELF among the step's inputs; 0: the step has another form */

@@ -17,8 +17,8 @@
 #include "deparse.h"
 #include "part.h"
 
-static List *
-clone_order(List *order)
+List *
+pgt_order_copy(List *order)
 {
 	List *copy = NIL;
 	ListCell *lc;
@@ -44,7 +44,7 @@ pgt_part_clone(const PgtPart *part)
 	copy = palloc(sizeof(PgtPart));
 	*copy = *part;
 	copy->keys = list_copy(part->keys);
-	copy->order = clone_order(part->order);
+	copy->order = pgt_order_copy(part->order);
 	copy->images = list_copy(part->images);
 	copy->count = copyObject(part->count);
 	copy->offset = copyObject(part->offset);
@@ -55,7 +55,7 @@ pgt_part_clone(const PgtPart *part)
 
 		*window = *(PgtWindow *) lfirst(lc);
 		window->func = copyObject(window->func);
-		window->order = clone_order(window->order);
+		window->order = pgt_order_copy(window->order);
 		window->start = copyObject(window->start);
 		window->end = copyObject(window->end);
 		copy->windows = lappend(copy->windows, window);

@@ -52,6 +52,7 @@ typedef struct PgtPart
 
 /* part.c */
 extern PgtPart *pgt_part_clone(const PgtPart *part); /* NULL for NULL; nothing shared */
+extern List *pgt_order_copy(List *order);            /* of PgtSortKey */
 extern void pgt_part_describe(PgtOp *op);
 extern Bitmapset *pgt_part_prune(PgtOp *op, Bitmapset *needed); /* as pgt_op_prune */
 extern char *pgt_part_sql(const PgtOp *op, const char *from);   /* the node's rows from its child's, a FROM item */

@@ -18,6 +18,9 @@ import time
 
 import psycopg2
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench"))
+from _bench import cur, one, run, timed  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SF = os.environ.get("SF", "0.01")
 SEED = os.environ.get("SEED", "1")
@@ -57,26 +60,8 @@ SINGLE = {
         "AND substring(c_phone FROM 1 FOR 2) IN ('13', '31', '23', '29', '30', '18', '17') ORDER BY c_custkey LIMIT 1)",
 }
 
-conn = psycopg2.connect("")
-conn.autocommit = True
-cur = conn.cursor()
 rnd = random.Random(int(SEED))
 failed = 0
-
-
-def run(sql, *args):
-    cur.execute(sql, args or None)
-    return cur.fetchall() if cur.description else None
-
-
-def one(sql, *args):
-    return run(sql, *args)[0][0]
-
-
-def timed(sql):
-    t0 = time.perf_counter()
-    run(sql)
-    return (time.perf_counter() - t0) * 1000
 
 
 def report(good, what):
