@@ -91,10 +91,10 @@ printf '%s\n' "BEGIN; SELECT pg_advisory_xact_lock(4711);" "SELECT 'held';" >&"$
 while read -r -t 20 line <&"${HOLD[0]}" && [ "$line" != held ]; do :; done
 q "INSERT INTO t VALUES (77, 77)"
 check_poll "a job that runs" "SELECT unit_key, unit_kind, status, member_count, attempt_no, job_id IS NULL, finished_at IS NULL, duration_ms IS NULL, started_at < clock_timestamp()
-	FROM pgtrickle.parallel_job_status(0) WHERE status = 'RUNNING'" "public.waits|singleton|RUNNING|1|1|t|t|t|t"
+	FROM pgtrickle.parallel_job_status(0) WHERE unit_key = 'public.waits' AND status = 'RUNNING'" "public.waits|singleton|RUNNING|1|1|t|t|t|t"
 check_sql "by these backends" "SELECT s.application_name, w.application_name FROM pgtrickle.parallel_job_status(0) j JOIN pg_stat_activity s ON s.pid = j.scheduler_pid
-	JOIN pg_stat_activity w ON w.pid = j.worker_pid WHERE j.status = 'RUNNING'" "trickle-consumer scheduler|trickle-consumer refresh"
-check_sql "anybody may look" "CREATE ROLE nobody; SET ROLE nobody; SELECT count(*) FROM pgtrickle.parallel_job_status(0) WHERE status = 'RUNNING'" 1
+	JOIN pg_stat_activity w ON w.pid = j.worker_pid WHERE j.unit_key = 'public.waits' AND j.status = 'RUNNING'" "trickle-consumer scheduler|trickle-consumer refresh"
+check_sql "anybody may look" "CREATE ROLE nobody; SET ROLE nobody; SELECT count(*) FROM pgtrickle.parallel_job_status(0) WHERE unit_key = 'public.waits' AND status = 'RUNNING'" 1
 printf '%s\n' "COMMIT;" '\q' >&"${HOLD[1]}"
 wait "$hold_pid" 2> /dev/null
 check_poll "and has ended" "SELECT status FROM pgtrickle.parallel_job_status() WHERE unit_key = 'public.waits' AND finished_at IS NOT NULL" SUCCEEDED
