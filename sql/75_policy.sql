@@ -265,7 +265,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 DECLARE
     n bigint;
 BEGIN
-    IF to_regclass('pgtrickle.pgt_buffer_samples') IS NULL THEN
+    -- Not beside teardown_self_monitoring(), which leaves none (the key is _lock_self_monitoring's), and not after it.
+    PERFORM pg_advisory_xact_lock_shared('pgtrickle.pgt_definitions'::regclass::oid::int, 70);
+    IF to_regclass('pgtrickle.pgt_buffer_samples') IS NULL
+       OR NOT EXISTS (SELECT FROM pgtrickle.pgt_definitions WHERE pgt_schema = 'pgtrickle' AND pgt_name = 'df_cdc_buffer_trends') THEN
         RETURN 0;
     END IF;
     EXECUTE $q$
