@@ -10,9 +10,11 @@
 
 #include "access/xlogdefs.h"
 #include "catalog/pg_am.h"
+#include "miscadmin.h"
 #include "replication/message.h"
 #include "replication/walsender.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -48,6 +50,23 @@ pgt_lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode)
 #else
 	return LockHeldByMe(tag, mode);
 #endif
+}
+
+/*
+ * LockDatabaseObject() without waiting: have we got the lock?  The server's own ConditionalLockDatabaseObject() came to 15, 16 and 17
+ * with a minor release; earlier ones are served too.
+ */
+static inline bool
+pgt_try_lock_object(Oid classid, Oid objid, LOCKMODE mode)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, classid, objid, 0);
+	if (LockAcquire(&tag, mode, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	/* what its last holder has committed */
+	AcceptInvalidationMessages();
+	return true;
 }
 
 /* 18 adds deferrable_ok. */

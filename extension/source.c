@@ -435,7 +435,7 @@ pgt_source_lock_entry(Oid relid, LOCKMODE mode)
 bool
 pgt_source_try_lock_entry(Oid relid, LOCKMODE mode)
 {
-	return ConditionalLockDatabaseObject(pgt_catalog_relid("pgt_sources"), relid, 0, mode);
+	return pgt_try_lock_object(pgt_catalog_relid("pgt_sources"), relid, mode);
 }
 
 static int

@@ -29,6 +29,7 @@
 #include "utils/xid8.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "identity.h"
 #include "segment.h"
 
@@ -80,7 +81,7 @@ read_readers(Oid relid)
 static bool
 try_lock_st(int64 id)
 {
-	return ConditionalLockDatabaseObject(pgt_catalog_relid("pgt_definitions"), (Oid) id, 0, ShareLock);
+	return pgt_try_lock_object(pgt_catalog_relid("pgt_definitions"), (Oid) id, ShareLock);
 }
 
 /*
