@@ -41,10 +41,24 @@ put(Out *out, const char *section, const char *kind, const char *name, const cha
 	tuplestore_putvalues(out->rsi->setResult, out->rsi->setDesc, values, nulls);
 }
 
+/* "enr", "enr?" if the program ends when it is empty; then ":" and the ENRs it needs. */
+static char *
+kind_of(const PgtStep *step)
+{
+	static const char *const kinds[] = {"enr", "out", "time", "dml"};
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	appendStringInfo(&s, "%s%s", kinds[step->kind], step->skip_if_empty ? "?" : "");
+	foreach (lc, step->needs)
+		appendStringInfo(&s, "%s%s", foreach_current_index(lc) > 0 ? "," : ":", (char *) lfirst(lc));
+	return s.data;
+}
+
 static void
 put_program(Out *out, const char *section, PgtProgram *program)
 {
-	static const char *const kinds[] = {"enr", "out", "time", "dml"};
 	ListCell *lc;
 
 	put(out, section, "strategy", program->strategy, NULL);
@@ -52,7 +66,7 @@ put_program(Out *out, const char *section, PgtProgram *program)
 	{
 		PgtStep *step = lfirst(lc);
 
-		put(out, section, psprintf("%s%s", kinds[step->kind], step->skip_if_empty ? "?" : ""), step->name, step->sql);
+		put(out, section, kind_of(step), step->name, step->sql);
 	}
 }
 

@@ -7,23 +7,65 @@
 #include "delta.h"
 #include "inner.h"
 
-char *
-pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
+static PgtStep *
+enr_step(PgtDeltaCtx *cxt, const char *prefix, const char *sql, bool *found)
 {
 	PgtStep *step;
 	ListCell *lc;
 
+	*found = true;
 	foreach (lc, cxt->steps)
 	{
 		step = lfirst(lc);
 		if (strcmp(step->sql, sql) == 0)
-			return step->name;
+			return step;
 	}
+	*found = false;
 	step = palloc0(sizeof(PgtStep));
 	step->kind = PGT_STEP_ENR;
 	step->name = psprintf("__pgt_%s%d", prefix, ++cxt->next);
 	step->sql = pstrdup(sql);
 	cxt->steps = lappend(cxt->steps, step);
+	return step;
+}
+
+char *
+pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql)
+{
+	bool found;
+	PgtStep *step = enr_step(cxt, prefix, sql, &found);
+
+	if (found)
+		cxt->reused = lappend(cxt->reused, step);
+	return step->name;
+}
+
+/* Two that share a step both have their say; one that does not know makes it run always. */
+static void
+share_needs(PgtStep *step, List *needs)
+{
+	ListCell *lc;
+
+	if (step->needs == NIL || needs == NIL)
+	{
+		step->needs = NIL;
+		step->always = true;
+		return;
+	}
+	foreach (lc, needs)
+		step->needs = lappend(step->needs, lfirst(lc));
+}
+
+char *
+pgt_enr_of(PgtDeltaCtx *cxt, const char *prefix, const char *sql, List *needs)
+{
+	bool found;
+	PgtStep *step = enr_step(cxt, prefix, sql, &found);
+
+	if (found)
+		share_needs(step, needs);
+	else
+		step->needs = needs;
 	return step->name;
 }
 
@@ -45,14 +87,29 @@ pgt_select_of(PgtFrom from)
 	return from[0] == '(' ? pnstrdup(from + 1, len - 2) : psprintf("SELECT * FROM %s", from);
 }
 
+static PgtKnownDelta *
+known_delta(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	ListCell *lc;
+
+	foreach (lc, cxt->known)
+		if (((PgtKnownDelta *) lfirst(lc))->op == op)
+			return lfirst(lc);
+	return NULL;
+}
+
 PgtFrom
 pgt_delta_netted(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtFrom d = pgt_delta(cxt, op);
+	PgtKnownDelta *known;
 
 	if (d == NULL || pgt_inner_bound(op) || op->kind == PGT_OP_SCAN || op->kind == PGT_OP_AGG || op->kind == PGT_OP_PART || op->clock)
 		return d; /* netted ENRs already */
-	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)));
+	known = known_delta(cxt, op);
+	if (known->netted == NULL)
+		known->netted = pgt_enr_of(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, d)), pgt_delta_needs(cxt, op));
+	return known->netted;
 }
 
 /* Is the change of this node netted without more?  So it is where every column of one scan is passed on, as it is: rows that differ stay so. */
@@ -85,7 +142,7 @@ delta_scan(PgtDeltaCtx *cxt, const PgtOp *op)
 	foreach (lc, op->attnums)
 		appendStringInfo(&s, "s.c%d AS c%d, ", lfirst_int(lc), foreach_current_index(lc) + 1);
 	appendStringInfo(&s, "s.w FROM __pgt_src%d s)", op->source);
-	return pgt_enr(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, s.data)));
+	return pgt_enr_of(cxt, "d", pgt_select_of(pgt_net(op->cols, op->ncols, s.data)), list_make1(psprintf("__pgt_src%d", op->source)));
 }
 
 static PgtFrom
@@ -135,25 +192,95 @@ make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 	elog(ERROR, "a recursion whose rows are not kept has no delta");
 }
 
+/*
+ * Without a change of its children no node changes, but for one that looks at the clock.  So what it is made of is wanted only
+ * when one of their deltas, or of the nearest ENRs below, has rows.
+ */
+static bool
+add_needs(PgtDeltaCtx *cxt, const PgtOp *op, List **needs)
+{
+	Bitmapset *own = bms_intersect(op->sources, cxt->changed);
+	ListCell *lc;
+
+	foreach (lc, op->children)
+		own = bms_del_members(own, pgt_op_child(op, foreach_current_index(lc) + 1)->sources);
+	if (op->clock || op->kind == PGT_OP_RECURSION || !bms_is_empty(own))
+		return false;
+	foreach (lc, op->children)
+	{
+		const PgtOp *child = lfirst(lc);
+		PgtKnownDelta *known = known_delta(cxt, child);
+		PgtFrom from = pgt_inner_bound(child) ? child->inner->delta : known == NULL       ? NULL
+																  : known->netted != NULL ? known->netted
+																						  : known->from;
+
+		if (!pgt_op_changed(child, cxt->changed))
+			continue;
+		if (from == NULL)
+			return false;
+		if (from[0] != '(')
+			*needs = lappend(*needs, from);
+		else if (!add_needs(cxt, child, needs))
+			return false;
+	}
+	return true;
+}
+
+List *
+pgt_delta_needs(PgtDeltaCtx *cxt, const PgtOp *op)
+{
+	PgtKnownDelta *known = known_delta(cxt, op);
+	List *needs = NIL;
+
+	if (pgt_inner_bound(op) && op->inner->delta != NULL)
+		return list_make1(op->inner->delta);
+	if (known != NULL && known->netted != NULL)
+		return list_make1(known->netted);
+	if (known != NULL && known->from != NULL && known->from[0] != '(')
+		return list_make1(known->from);
+	return add_needs(cxt, op, &needs) ? needs : NIL;
+}
+
+/* The steps that a node's rule has added, or found, serve its delta alone; those of its children's rules are settled. */
+static void
+set_needs(PgtDeltaCtx *cxt, const PgtOp *op, int added, int reused)
+{
+	List *needs = NIL;
+
+	if (!add_needs(cxt, op, &needs))
+		needs = NIL;
+	for (int i = reused; i < list_length(cxt->reused); i++)
+		share_needs(list_nth(cxt->reused, i), needs);
+	cxt->reused = list_truncate(cxt->reused, reused);
+	for (int i = added; i < list_length(cxt->steps); i++)
+	{
+		PgtStep *step = list_nth(cxt->steps, i);
+
+		if (step->needs != NIL || step->always)
+			continue;
+		step->needs = list_copy(needs);
+		step->always = needs == NIL;
+	}
+}
+
 PgtFrom
 pgt_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 {
 	PgtKnownDelta *known;
-	ListCell *lc;
+	int added = list_length(cxt->steps);
+	int reused = list_length(cxt->reused);
 
 	if (!pgt_op_changed(op, cxt->changed))
 		return NULL;
 	if (pgt_inner_bound(op))
 		return op->inner->delta;
-	foreach (lc, cxt->known)
-	{
-		known = lfirst(lc);
-		if (known->op == op)
-			return known->from;
-	}
-	known = palloc(sizeof(PgtKnownDelta));
+	known = known_delta(cxt, op);
+	if (known != NULL)
+		return known->from;
+	known = palloc0(sizeof(PgtKnownDelta));
 	known->op = op;
 	known->from = make_delta(cxt, op);
 	cxt->known = lappend(cxt->known, known);
+	set_needs(cxt, op, added, reused);
 	return known->from;
 }

@@ -23,6 +23,7 @@ typedef struct PgtKnownDelta
 {
 	const PgtOp *op;
 	PgtFrom from;
+	char *netted; /* the ENR of pgt_delta_netted, NULL: not asked for */
 } PgtKnownDelta;
 
 typedef struct PgtDeltaCtx
@@ -31,6 +32,7 @@ typedef struct PgtDeltaCtx
 	List *steps;        /* of PgtStep, ENRs only */
 	int next;           /* for names */
 	List *known;        /* of PgtKnownDelta */
+	List *reused;       /* of PgtStep: those that pgt_enr found to be there */
 } PgtDeltaCtx;
 
 /* The node's delta, or NULL when none of its sources changed. */
@@ -49,8 +51,17 @@ extern char *pgt_select_of(PgtFrom from);
 /* Make `sql` an ENR step, or reuse the step that has the same text; returns its name. */
 extern char *pgt_enr(PgtDeltaCtx *cxt, const char *prefix, const char *sql);
 
+/* The same for a step that yields nothing, or nothing that is wanted, when none of the ENRs `needs` (of char *, NIL: not known) has a row. */
+extern char *pgt_enr_of(PgtDeltaCtx *cxt, const char *prefix, const char *sql, List *needs);
+
+/* The ENRs without whose rows the node has no delta, NIL when that is not known.  After pgt_delta of the node. */
+extern List *pgt_delta_needs(PgtDeltaCtx *cxt, const PgtOp *op);
+
 /* Post rows of `op` whose first nkeys columns are among those of ENR `keys` (distinct rows c1..c<nkeys>). */
-extern PgtFrom pgt_post_of_keys(const PgtOp *op, int nkeys, const char *keys);
+extern PgtFrom pgt_post_of_keys(PgtDeltaCtx *cxt, const PgtOp *op, int nkeys, const char *keys);
+
+/* "SELECT cols FROM <keys with a NULL> k JOIN join" as a step: its name. */
+extern char *pgt_rows_of_nulls(PgtDeltaCtx *cxt, const char *keys, const char *knull, const char *cols, const char *join);
 
 /* Post state of a join's input, aggregated only where it can meet the rows `delta` of input `by` under the join's conjuncts. */
 extern char *pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta);

@@ -56,24 +56,22 @@ null_test(const PgtOp *op, List *cols, bool of_keys)
 
 /* Rows of a FROM item that has the node's columns. */
 static PgtFrom
-join_keys(const PgtOp *op, PgtFrom from, List *cols, const char *keys)
+join_keys(PgtDeltaCtx *cxt, const PgtOp *op, PgtFrom from, List *cols, const char *keys)
 {
 	char *out = pgt_columns("p", op->ncols, 0);
 	char *knull = null_test(op, cols, true);
+	char *nulls;
 
 	if (knull == NULL)
 		return psprintf("(SELECT %s FROM %s k JOIN %s p ON %s)", out, keys, from, key_match(op, cols, false));
-	return psprintf("(SELECT %s FROM %s k JOIN %s p ON %s UNION ALL "
-					"SELECT %s FROM (SELECT * FROM %s k WHERE %s) k JOIN %s p ON (%s) AND %s "
-					"WHERE (SELECT pg_catalog.count(*) FROM %s k WHERE %s) > 0)",
-					out, keys, from, key_match(op, cols, false),
-					out, keys, knull, from, null_test(op, cols, false), key_match(op, cols, true), keys, knull);
+	nulls = pgt_rows_of_nulls(cxt, keys, knull, out, psprintf("%s p ON (%s) AND %s", from, null_test(op, cols, false), key_match(op, cols, true)));
+	return psprintf("(SELECT %s FROM %s k JOIN %s p ON %s UNION ALL SELECT %s FROM %s p)", out, keys, from, key_match(op, cols, false), out, nulls);
 }
 
 static PgtFrom
-plain_rows(const PgtOp *op, List *cols, const char *keys)
+plain_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
-	return join_keys(op, psprintf("(%s)", pgt_post(op)), cols, keys);
+	return join_keys(cxt, op, psprintf("(%s)", pgt_post(op)), cols, keys);
 }
 
 /* The positions in `cols` of every member of `wanted`; NIL when one is missing. */
@@ -120,10 +118,10 @@ part_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 	char *rows;
 
 	if (own == NIL)
-		return plain_rows(op, cols, keys);
+		return plain_rows(cxt, op, cols, keys);
 	foreach (lc, cols)
 		if (lfirst_int(lc) > child->ncols)
-			return plain_rows(op, cols, keys);
+			return plain_rows(cxt, op, cols, keys);
 	if (at != NIL)
 		keys = list_length(own) == list_length(cols) && equal(own, cols) ? keys : distinct_columns(cxt, at, keys);
 	rows = pgt_enr(cxt, "p", pgt_select_of(pgt_rows_of(cxt, child, at != NIL ? own : cols, keys)));
@@ -139,7 +137,7 @@ agg_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 
 	foreach (lc, cols)
 		if (lfirst_int(lc) > op->nkeys)
-			return plain_rows(op, cols, keys);
+			return plain_rows(cxt, op, cols, keys);
 	return psprintf("(%s)", pgt_aggregate(op, pgt_rows_of(cxt, pgt_op_child(op, 1), cols, keys), NULL));
 }
 
@@ -156,12 +154,12 @@ select_rows(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 		Var *v = list_nth(op->targets, lfirst_int(lc) - 1);
 
 		if (!IsA(v, Var) || (ordinal != 0 && (int) v->varno != ordinal))
-			return plain_rows(op, cols, keys);
+			return plain_rows(cxt, op, cols, keys);
 		ordinal = v->varno;
 		below = lappend_int(below, v->varattno);
 	}
 	if (!pgt_op_is_opaque(pgt_op_child(op, ordinal), pgt_inner_bound))
-		return plain_rows(op, cols, keys);
+		return plain_rows(cxt, op, cols, keys);
 	return psprintf("(%s)", pgt_post_select(op, ordinal, pgt_select_of(pgt_rows_of(cxt, pgt_op_child(op, ordinal), below, keys))));
 }
 
@@ -184,13 +182,13 @@ pgt_rows_of(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 	if (cols == NIL)
 		return psprintf("(%s)", pgt_post(op));
 	if (!pgt_op_is_opaque(op, pgt_inner_bound))
-		return plain_rows(op, cols, keys);
+		return plain_rows(cxt, op, cols, keys);
 	switch (op->kind)
 	{
 		case PGT_OP_PART:
 			/* what was read beyond the wanted rows goes again; keys that cover the partition leave nothing to read beyond */
 			if (op->part->keys != NIL && !equal(op->part->keys, cols))
-				return join_keys(op, pgt_enr(cxt, "p", pgt_select_of(part_rows(cxt, op, cols, keys))), cols, keys);
+				return join_keys(cxt, op, pgt_enr(cxt, "p", pgt_select_of(part_rows(cxt, op, cols, keys))), cols, keys);
 			return part_rows(cxt, op, cols, keys);
 		case PGT_OP_AGG:
 			return agg_rows(cxt, op, cols, keys);
@@ -199,6 +197,6 @@ pgt_rows_of(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 		case PGT_OP_UNION:
 			return union_rows(cxt, op, cols, keys);
 		default:
-			return plain_rows(op, cols, keys);
+			return plain_rows(cxt, op, cols, keys);
 	}
 }

@@ -18,6 +18,7 @@
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/queryenvironment.h"
@@ -198,33 +199,57 @@ step_settings(PgtExecution *ex, PgtStep *step)
 	return nest;
 }
 
+static void
+is_empty(PgtExecution *ex, const char *name)
+{
+	(void) hash_search(ex->empty, name, HASH_ENTER, NULL);
+}
+
+static bool
+is_needed(PgtExecution *ex, const PgtStep *step)
+{
+	ListCell *lc;
+
+	foreach (lc, step->needs)
+		if (hash_search(ex->empty, lfirst(lc), HASH_FIND, NULL) == NULL)
+			return true;
+	return step->needs == NIL || ex->dry_run;
+}
+
+static int64
+run_enr(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan, List **stores, bool needed)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	int64 rows = needed ? run_select(ex, plan, store) : 0;
+
+	*stores = lappend(*stores, store);
+	register_enr(step->name, store, plan_desc(plan), rows);
+	if (rows == 0)
+		is_empty(ex, step->name);
+	return rows;
+}
+
 /* Returns false when the program is over because the step's result is empty. */
 static bool
 run_step(PgtExecution *ex, int i, List **stores)
 {
 	PgtStep *step = list_nth(ex->prepared->program->steps, i);
-	int nest = step_settings(ex, step);
+	bool needed = is_needed(ex, step);
 	bool go_on = true;
 	SPIPlanPtr plan;
+	int nest;
 
-	if (step->kind == PGT_STEP_OUT && ex->out_buffer == 0)
-	{
-		AtEOXact_GUC(false, nest);
+	/* of an ENR that is not needed others want to know the columns: for that it is prepared, which is before it is planned */
+	if ((step->kind == PGT_STEP_OUT && ex->out_buffer == 0) || (step->kind != PGT_STEP_ENR && !needed))
 		return true;
-	}
+	nest = step_settings(ex, step);
 	plan = step_plan(ex, i);
-	if (pgt_guc_log_delta_sql)
+	if (pgt_guc_log_delta_sql && needed)
 		ereport(LOG, (errmsg("refresh step %d of %d: %s", i + 1, list_length(ex->prepared->program->steps), step->sql), errhidestmt(true)));
-	pgt_explain_expect(ex->prepared->program, step);
+	if (needed)
+		pgt_explain_expect(ex->prepared->program, step);
 	if (step->kind == PGT_STEP_ENR)
-	{
-		Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
-		int64 rows = run_select(ex, plan, store);
-
-		*stores = lappend(*stores, store);
-		register_enr(step->name, store, plan_desc(plan), rows);
-		go_on = rows > 0 || !step->skip_if_empty || ex->dry_run;
-	}
+		go_on = run_enr(ex, step, plan, stores, needed) > 0 || !step->skip_if_empty || ex->dry_run;
 	else if (step->kind == PGT_STEP_OUT)
 		run_out(ex, plan);
 	else if (step->kind == PGT_STEP_TIME)
@@ -235,6 +260,17 @@ run_step(PgtExecution *ex, int i, List **stores)
 	return go_on;
 }
 
+static HTAB *
+no_names(void)
+{
+	HASHCTL ctl = {0};
+
+	ctl.keysize = NAMEDATALEN;
+	ctl.entrysize = NAMEDATALEN;
+	ctl.hcxt = CurrentMemoryContext;
+	return hash_create("empty deltas", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
 bool
 pgt_execute(PgtExecution *ex)
 {
@@ -243,6 +279,7 @@ pgt_execute(PgtExecution *ex)
 	ListCell *lc;
 	int nsteps = list_length(ex->prepared->program->steps);
 
+	ex->empty = no_names();
 	for (int i = 0; i < ex->ndeltas; i++)
 	{
 		PgtDelta *delta = ex->deltas[i];
@@ -250,6 +287,8 @@ pgt_execute(PgtExecution *ex)
 		if (delta == NULL)
 			continue;
 		register_enr(psprintf("__pgt_src%d", i), delta->store, delta->desc, delta->rows);
+		if (delta->rows == 0)
+			is_empty(ex, psprintf("__pgt_src%d", i));
 	}
 	for (int i = 0; i < nsteps && go_on; i++)
 		go_on = run_step(ex, i, &stores);
@@ -267,5 +306,6 @@ pgt_execute(PgtExecution *ex)
 	}
 	foreach (lc, stores)
 		tuplestore_end(lfirst(lc));
+	hash_destroy(ex->empty);
 	return go_on;
 }

@@ -31,6 +31,7 @@ typedef struct PgtExecution
 	bool clocked;      /* the view's statements take $1 and $2 */
 	TimestampTz old_clock;
 	TimestampTz new_clock;
+	struct HTAB *empty; /* names of ENRs without a row; pgt_execute's own */
 	/* results */
 	int64 inserted;
 	int64 deleted;

@@ -664,6 +664,15 @@ maintain_margin(PgtDeltaCtx *cxt, PgtInner *inner)
 }
 
 static void
+when_rows(List *steps, const char *changes)
+{
+	ListCell *lc;
+
+	foreach (lc, steps)
+		((PgtStep *) lfirst(lc))->needs = list_make1(pstrdup(changes));
+}
+
+static void
 maintain_bag(PgtDeltaCtx *cxt, PgtInner *inner)
 {
 	PgtStore *store = inner->store;
@@ -671,15 +680,22 @@ maintain_bag(PgtDeltaCtx *cxt, PgtInner *inner)
 	char *table = inner->table;
 	char *change;
 	List *steps;
+	List *needs = NIL;
 
 	inner->table = NULL;
 	if (store->root->kind == PGT_OP_RECURSION)
 		change = pgt_recursion_delta(cxt, store->root, store, &target);
 	else
+	{
 		change = pgt_select_of(pgt_net(store->cols, store->nvisible, pgt_delta(cxt, store->root)));
+		needs = pgt_delta_needs(cxt, store->root);
+	}
 	inner->table = table;
 	steps = pgt_apply_bag(store, &target, change);
 	inner->delta = ((PgtStep *) linitial(steps))->name;
+	when_rows(list_copy_tail(steps, 1), inner->delta);
+	if (store->root->kind != PGT_OP_RECURSION)
+		((PgtStep *) linitial(steps))->needs = needs;
 	cxt->steps = list_concat(cxt->steps, steps);
 }
 
@@ -688,6 +704,7 @@ maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 {
 	PgtTarget target = target_of(inner);
 	char *changes;
+	List *steps;
 
 	if (inner->margin != NULL)
 	{
@@ -699,10 +716,12 @@ maintain_one(PgtDeltaCtx *cxt, PgtInner *inner)
 		maintain_bag(cxt, inner);
 		return;
 	}
-	changes = pgt_enr(cxt, "c", pgt_weights_changes(inner->store, &target, cxt));
-
-	inner->delta = pgt_enr(cxt, "i", pgt_change_delta(inner->store, changes));
-	cxt->steps = list_concat(cxt->steps, pgt_apply_inner(inner->store, &target, changes));
+	changes = pgt_weights_changes(inner->store, &target, cxt);
+	changes = pgt_enr_of(cxt, "c", changes, pgt_delta_needs(cxt, pgt_op_child(inner->store->agg, 1)));
+	inner->delta = pgt_enr_of(cxt, "i", pgt_change_delta(inner->store, changes), list_make1(changes));
+	steps = pgt_apply_inner(inner->store, &target, changes);
+	when_rows(steps, changes);
+	cxt->steps = list_concat(cxt->steps, steps);
 }
 
 void

@@ -69,7 +69,7 @@ extern PgtOp *pgt_op_child(const PgtOp *op, int ordinal);     /* 1-based */
 extern void pgt_op_describe(PgtOp *op);                       /* fill cols from expressions and children */
 extern Bitmapset *pgt_op_prune(PgtOp *op, Bitmapset *needed); /* drop columns above does not need, renumber; returns the kept */
 extern Var *pgt_op_var(const PgtOp *child, int ordinal, int col);
-extern bool pgt_passes_columns(const PgtOp *child, List *targets); /* all of them, in order, as they are */
+extern bool pgt_passes_columns(const PgtOp *child, List *targets);          /* all of them, in order, as they are */
 extern bool pgt_op_is_opaque(const PgtOp *op, bool (*kept)(const PgtOp *)); /* even for a few rows the planner would compute it whole */
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
 extern bool pgt_op_is_self(const PgtOp *op);

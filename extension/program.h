@@ -46,6 +46,8 @@ typedef struct PgtStep
 	PgtStepCount counts;
 	char *name; /* PGT_STEP_ENR: valid identifier, begins with __pgt_ */
 	char *sql;
+	List *needs;        /* of char *, names of earlier ENRs: when none of them has a row, the step has nothing to yield or to do, and is not even planned; NIL: it always runs */
+	bool always;        /* needs are not known, and will not be: of the compiler */
 	bool skip_if_empty; /* stop the whole program, with nothing changed, when this ENR has no rows */
 	bool seqscan_off;   /* plan this step with enable_seqscan and enable_memoize off: an index finds each row of the delta once */
 } PgtStep;

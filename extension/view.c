@@ -428,6 +428,8 @@ bag_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	else
 		delta = netted_delta(store, cxt);
 	apply = pgt_apply_bag(store, target, delta);
+	if (store->recursion == NULL)
+		((PgtStep *) linitial(apply))->needs = pgt_delta_needs(cxt, store->root);
 	return make_program("bag", list_concat(cxt->steps, apply));
 }
 
@@ -449,7 +451,7 @@ groups_delta(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	/* a step that was there already may stand before others that must run: writes of inner stores */
 	if (((PgtStep *) llast(cxt->steps))->name == first)
 		((PgtStep *) llast(cxt->steps))->skip_if_empty = true;
-	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(child, agg->nkeys, keys)));
+	rows = pgt_enr(cxt, "g", pgt_store_rows(store, pgt_post_of_keys(cxt, child, agg->nkeys, keys)));
 	apply = pgt_apply_keyed(store, target, pgt_change_set(store, rows, pgt_old_rows(store, target, keys)));
 	((PgtStep *) linitial(apply))->seqscan_off = keys != NULL && pgt_store_probed(store, target);
 	return make_program("groups", list_concat(cxt->steps, apply));

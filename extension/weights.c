@@ -184,21 +184,17 @@ merged(PgtStore *store, const PgtTarget *target, const char *groups)
 					redo.len > 0 ? psprintf("coalesce(%s, false)", redo.data) : "false", sql);
 }
 
-/* The groups that ask for it, from their rows: keys, aggregates, states. */
+/* The groups that ask for it, from their rows: keys, aggregates, states.  Seldom there are some. */
 static char *
 recomputed(PgtStore *store, PgtDeltaCtx *cxt, const char *m)
 {
 	PgtOp *agg = store->agg;
-	PgtOp *child = pgt_op_child(agg, 1);
-	char *rows;
+	char *keys = pgt_enr_of(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo", agg->nkeys > 0 ? pgt_columns("m", agg->nkeys, 0) : "true AS redo", m), list_make1(pstrdup(m)));
+	char *rows = pgt_post_of_keys(cxt, pgt_op_child(agg, 1), agg->nkeys, keys);
 
-	if (agg->nkeys == 0)
-		rows = psprintf("(SELECT * FROM (%s) p WHERE (SELECT pg_catalog.count(*) FROM %s m WHERE m.redo) > 0)", pgt_post(child), m);
-	else
-		rows = pgt_post_of_keys(child, agg->nkeys, pgt_enr(cxt, "k", psprintf("SELECT %s FROM %s m WHERE m.redo", pgt_columns("m", agg->nkeys, 0), m)));
 	if (any_extremum(store))
 		rows = psprintf("(SELECT a1.*%s FROM %s a1 %s)", extrema_over(store, NULL, 'x'), rows, window_of_keys(store));
-	return pgt_enr(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store, true)));
+	return pgt_enr_of(cxt, "r", pgt_aggregate(agg, rows, pgt_store_inits(store, true)), list_make1(keys));
 }
 
 static char *
@@ -273,8 +269,10 @@ pgt_weights_changes(PgtStore *given, const PgtTarget *target, PgtDeltaCtx *cxt)
 	PgtStore *store = pgt_probed_extrema(given);
 	PgtOp *child = pgt_op_child(store->agg, 1);
 	/* sums net by themselves; an extremum must not see a value that came and went */
-	char *g = pgt_enr(cxt, "g", grouped_changes(store, any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child)));
-	char *m = pgt_enr(cxt, "m", merged(store, target, g));
+	PgtFrom delta = any_extremum(store) ? pgt_delta_netted(cxt, child) : pgt_delta(cxt, child);
+	List *needs = pgt_delta_needs(cxt, child);
+	char *g = pgt_enr_of(cxt, "g", grouped_changes(store, delta), needs);
+	char *m = pgt_enr_of(cxt, "m", merged(store, target, g), store->agg->nkeys > 0 ? list_make1(g) : needs);
 
 	((PgtStep *) llast(cxt->steps))->seqscan_off = pgt_store_probed(store, target);
 	return changes(store, m, any_redo(store) ? recomputed(store, cxt, m) : NULL);
@@ -286,6 +284,7 @@ pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 	PgtProgram *program = palloc(sizeof(PgtProgram));
 	int before = list_length(cxt->steps);
 	char *sql = pgt_weights_changes(store, target, cxt);
+	List *apply;
 
 	/* nothing of the ST's groups changed; what changed in inner stores is written by then */
 	for (int i = before; store->agg->nkeys > 0 && i < list_length(cxt->steps); i++)
@@ -295,6 +294,8 @@ pgt_weights_program(PgtStore *store, const PgtTarget *target, PgtDeltaCtx *cxt)
 		step->skip_if_empty = step->name != NULL && strncmp(step->name, "__pgt_g", 7) == 0;
 	}
 	program->strategy = "weights";
-	program->steps = list_concat(cxt->steps, pgt_apply_keyed(store, target, sql));
+	apply = pgt_apply_keyed(store, target, sql);
+	((PgtStep *) linitial(apply))->needs = pgt_delta_needs(cxt, pgt_op_child(store->agg, 1));
+	program->steps = list_concat(cxt->steps, apply);
 	return program;
 }

@@ -101,18 +101,26 @@ class Round:
         """Runs a program; returns the ST's own delta as a table name, or None when it stopped early."""
         temps = []
         out = None
+        empty = set()
         for kind, name, sql in compiled[section]:
+            kind, _, needs = kind.partition(':')
+            idle = bool(needs) and empty.issuperset(needs.split(','))
             if kind == 'strategy':
                 self.strategy = name
             elif kind.startswith('enr'):
-                n = self.run(f'CREATE TEMP TABLE {name} AS {sql}')
+                n = self.run(f'CREATE TEMP TABLE {name} AS {sql}{" WITH NO DATA" if idle else ""}')
                 temps.append(name)
+                if idle or n == 0:
+                    n = 0
+                    empty.add(name)
                 if kind.endswith('?') and n == 0:
                     break
             elif kind == 'out':
                 self.run(f'CREATE TEMP TABLE own AS {sql}')
                 temps.append('own')
                 out = True
+            elif idle:
+                self.count('steps not needed')
             else:
                 n = self.run(sql)
                 if section == 'delta' and n and ('NOT x.complete' in sql or 'r.r > (' in sql):
