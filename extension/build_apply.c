@@ -498,24 +498,44 @@ reads_one_node(Query *sub)
 	return list_length(sub->rtable) == 1 && pgt_placeholder_number(linitial(sub->rtable), true) > 0;
 }
 
-static bool
-simplify_walker(Node *node, PgtOp *op)
+typedef struct SimplifyContext
 {
+	PgtOp *op;
+	Query *level;
+} SimplifyContext;
+
+static bool
+simplify_walker(Node *node, SimplifyContext *cxt)
+{
+	SimplifyContext below = *cxt;
 	SubLink *s = (SubLink *) node;
 
-	if (node == NULL || IsA(node, Query))
+	if (node == NULL)
 		return false;
+	if (IsA(node, Query))
+	{
+		below.level = (Query *) node;
+		return query_tree_walker(below.level, simplify_walker, &below, 0);
+	}
 	if (IsA(node, SubLink) && s->subLinkType == ANY_SUBLINK)
 	{
 		Query *sub = (Query *) s->subselect;
-		bool conjunct = list_member_ptr(make_ands_implicit((Expr *) op->query->jointree->quals), node);
+		bool conjunct = list_member_ptr(make_ands_implicit((Expr *) cxt->level->jointree->quals), node);
 
 		if (reads_one_node(sub) && keeps_rows(sub) && !limits(sub) && !sub->hasWindowFuncs &&
-			(conjunct || test_is_never_null(op, sub, s->testexpr)))
+			(conjunct || (cxt->level == cxt->op->query && test_is_never_null(cxt->op, sub, s->testexpr))))
 			in_to_exists(s);
-		return false;
 	}
-	return expression_tree_walker(node, simplify_walker, op);
+	return expression_tree_walker(node, simplify_walker, cxt);
+}
+
+/* IN as EXISTS, where that is the same: then what it compares is a condition like others. */
+static void
+simplify_template(PgtOp *op)
+{
+	SimplifyContext cxt = {op, op->query};
+
+	(void) query_tree_walker(op->query, simplify_walker, &cxt, 0);
 }
 
 static List *
@@ -601,8 +621,7 @@ make_apply(List *inputs, List *quals, Query *q)
 	else
 		op->children = list_make1(pgt_make_select(inputs, plain, vars));
 	adopt_walker((Node *) op->query, op);
-	simplify_walker((Node *) op->query->targetList, op);
-	simplify_walker((Node *) op->query->jointree, op);
+	simplify_template(op);
 	pgt_template_touches(op);
 	pgt_op_describe(op);
 	return op;

@@ -2,7 +2,7 @@
  * delta_apply.c - subqueries, LATERAL items and functions in FROM, by looking again at the rows that a change can touch.
  *
  * Rows of the first child that a change of another child can touch are those that meet one of its changed rows under the
- * conditions the subquery has on both (all of them, where there is none).  For these and for the first child's own changes,
+ * conditions the subquery has on both, or through rows of children around it (all of them, where there is none).  For these and for the first child's own changes,
  *     delta = n * (template over new bags) + (w - n) * (template over old bags)
  * where n is the number of copies of the row now, if it is touched, and w its change.  A bag is what such rows can see of a
  * child: its post rows near them, and for the old state these minus the child's delta.  Old states are never scanned.
@@ -12,7 +12,6 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -32,90 +31,6 @@ touching_join(const PgtOp *op, int ordinal)
 	join.children = op->children;
 	join.quals = list_nth(op->touches, ordinal - 2);
 	return join;
-}
-
-static char *
-touching_condition(const PgtOp *op, int ordinal)
-{
-	char *quals = pgt_quals(list_nth(op->touches, ordinal - 2), op->children);
-
-	return quals == NULL ? "true" : quals;
-}
-
-/* Is the conjunct an equality of something of `of` with something of `by`, under which distinct keys find each row once?  The operator. */
-static Oid
-binds(Node *qual, int of, int by, Node **column, Node **key)
-{
-	OpExpr *op = (OpExpr *) qual;
-
-	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
-		return InvalidOid;
-	for (int i = 0; i < 2; i++)
-	{
-		int left;
-		int right;
-		Oid opno = i == 0 ? op->opno : get_commutator(op->opno);
-
-		*column = list_nth(op->args, i);
-		*key = list_nth(op->args, 1 - i);
-		if (bms_get_singleton_member(pull_varnos(NULL, *column), &left) && left == of &&
-			bms_get_singleton_member(pull_varnos(NULL, *key), &right) && right == by &&
-			exprCollation(*column) == op->inputcollid && exprCollation(*key) == op->inputcollid &&
-			get_op_opfamily_strategy(opno, lookup_type_cache(exprType(*key), TYPECACHE_BTREE_OPFAMILY)->btree_opf) ==
-				BTEqualStrategyNumber)
-			return opno;
-	}
-	return InvalidOid;
-}
-
-/*
- * Post rows of child `of` that meet a row of `rows`, which is of child `by`, under the touching conditions of child `ordinal`.
- * Where these bind expressions of both by equality, the distinct keys come first, so that the planner starts from them; the rest
- * of the conditions is tested behind a fence.
- */
-static PgtFrom
-meeting(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, int of, PgtFrom rows)
-{
-	int by = of == 1 ? ordinal : 1;
-	PgtOp join = touching_join(op, ordinal);
-	char *alias = psprintf("a%d", of);
-	char *post = pgt_post_near(cxt, &join, of, by, rows);
-	char *cols = pgt_columns(alias, pgt_op_child(op, of)->ncols, 0);
-	StringInfoData keys;
-	StringInfoData on;
-	StringInfoData known;
-	ListCell *lc;
-	int n = 0;
-
-	initStringInfo(&keys);
-	initStringInfo(&on);
-	initStringInfo(&known);
-	foreach (lc, join.quals)
-	{
-		Node *column;
-		Node *key;
-		char *text;
-		Oid opno = binds(lfirst(lc), of, by, &column, &key);
-
-		if (!OidIsValid(opno))
-			continue;
-		text = pgt_expr(key, op->children);
-		appendStringInfo(&keys, "%s%s AS c%d", n > 0 ? ", " : "", text, n + 1);
-		appendStringInfo(&known, "%s(%s) IS NOT NULL", n > 0 ? " AND " : "", text);
-		appendStringInfo(&on, "%s(%s) %s k.c%d", n > 0 ? " AND " : "", pgt_expr(column, op->children),
-						 pgt_operator_name(opno), n + 1);
-		n++;
-	}
-	if (n == 0)
-		return psprintf("(SELECT %s FROM (%s) %s WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, alias, rows, by,
-						touching_condition(op, ordinal));
-	post = psprintf("SELECT %s FROM %s k JOIN (%s) %s ON %s", cols,
-					pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", keys.data, rows, by, known.data)), post, alias,
-					on.data);
-	if (n == list_length(join.quals))
-		return psprintf("(%s)", post);
-	return psprintf("(SELECT %s FROM (%s OFFSET 0) %s WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, alias, rows, by,
-					touching_condition(op, ordinal));
 }
 
 /* Bags of the children, as far as they are known already. */
@@ -185,21 +100,54 @@ touched_rows(PgtDeltaCtx *cxt, const PgtOp *op, Bags *bags)
 		rows = flipping(cxt, op, i, bags);
 		appendStringInfo(&q, "%sSELECT %s FROM %s a1%s", q.len > 0 ? " UNION ALL " : "",
 						 pgt_join2(values, "pg_catalog.count(*) AS n, NULL::pg_catalog.int8 AS w"),
-						 rows != NULL ? rows : meeting(cxt, op, i, 1, deltas[i - 1]), group);
+						 rows != NULL ? rows : pgt_touched_by(cxt, op, i, deltas[i - 1]), group);
 	}
 	if (deltas[0] != NULL)
-		appendStringInfo(&q, " UNION ALL SELECT %s FROM %s a1",
+		appendStringInfo(&q, "%sSELECT %s FROM %s a1", q.len > 0 ? " UNION ALL " : "",
 						 pgt_join2(pgt_columns("a1", left->ncols, 0), "NULL::pg_catalog.int8 AS n, a1.w"), deltas[0]);
 	return pgt_enr(cxt, "t", psprintf("SELECT %s FROM (%s) a1%s", pgt_join2(values, "coalesce(pg_catalog.max(a1.n), 0)::pg_catalog.int8 AS n, "
 																					"coalesce(pg_catalog.sum(a1.w), 0)::pg_catalog.int8 AS w"),
 									  q.data, group));
 }
 
-/* What touched rows see of a child now. */
-static char *
-near_rows(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched)
+/* What touched rows see of a child, now or before. */
+static PgtFrom
+both_bags(const PgtOp *op, int ordinal, Bags *bags)
 {
-	return pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", meeting(cxt, op, ordinal, ordinal, touched)));
+	char *cols = pgt_columns("r", pgt_op_child(op, ordinal)->ncols, 0);
+
+	if (bags->old[ordinal - 1] == bags->new[ordinal - 1])
+		return bags->new[ordinal - 1];
+	return psprintf("(SELECT %s FROM %s r UNION ALL SELECT %s FROM %s r)", cols, bags->new[ordinal - 1], cols, bags->old[ordinal - 1]);
+}
+
+/* The bags of a child; those of children that its rows are found by come first. */
+static void
+make_bags(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched, Bags *bags)
+{
+	PgtFrom *froms = palloc0(sizeof(PgtFrom) * list_length(op->children));
+	Bitmapset *by = pgt_near_by(op, ordinal);
+	int j = 1;
+
+	froms[0] = touched;
+	while (bags->new[ordinal - 1] == NULL && (j = bms_next_member(by, j)) >= 0)
+	{
+		make_bags(cxt, op, j, touched, bags);
+		froms[j - 1] = both_bags(op, j, bags);
+	}
+	if (bags->new[ordinal - 1] == NULL)
+		bags->new[ordinal - 1] = pgt_enr(cxt, "p", psprintf("SELECT * FROM %s p", pgt_rows_near(cxt, op, ordinal, froms)));
+	if (bags->old[ordinal - 1] == NULL && bags->deltas[ordinal - 1] == NULL)
+		bags->old[ordinal - 1] = bags->new[ordinal - 1];
+	else if (bags->old[ordinal - 1] == NULL)
+		bags->old[ordinal - 1] = old_rows(cxt, pgt_op_child(op, ordinal), bags->new[ordinal - 1], bags->deltas[ordinal - 1]);
+}
+
+/* Would the planner compute an aggregated child whole, since its rows are found through another child's? */
+static bool
+is_found_through(const PgtOp *op, int ordinal)
+{
+	return pgt_has_agg(pgt_op_child(op, ordinal)) && !bms_equal(pgt_near_by(op, ordinal), bms_make_singleton(1));
 }
 
 /* Only the first child changed: each of its changed rows, once. */
@@ -283,7 +231,7 @@ keys_of(const PgtOp *op, int ordinal, Keys *keys)
 		Node *column;
 		Node *key;
 		char *text;
-		Oid opno = binds(lfirst(lc), ordinal, 1, &column, &key);
+		Oid opno = pgt_binds(lfirst(lc), ordinal, bms_make_singleton(1), &column, &key);
 		int n = list_length(keys->operators);
 
 		if (!OidIsValid(opno))
@@ -357,19 +305,14 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 	bool inner = false;
 
 	for (int i = 2; i <= n; i++)
-		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed);
+		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed) || is_found_through(op, i);
 	if (!inner)
 		return linear(cxt, op);
 	for (int i = 1; i <= n; i++)
 		bags.deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
 	touched = touched_rows(cxt, op, &bags);
 	for (int i = 2; i <= n; i++)
-	{
-		if (bags.new[i - 1] == NULL)
-			bags.new[i - 1] = near_rows(cxt, op, i, touched);
-		if (bags.old[i - 1] == NULL)
-			bags.old[i - 1] = bags.deltas[i - 1] == NULL ? bags.new[i - 1] : old_rows(cxt, pgt_op_child(op, i), bags.new[i - 1], bags.deltas[i - 1]);
-	}
+		make_bags(cxt, op, i, touched, &bags);
 	return psprintf("(%s UNION ALL %s)", over_touched(cxt, op, touched, "a1.n", bags.new),
 					over_touched(cxt, op, touched, "(a1.w - a1.n)", bags.old));
 }

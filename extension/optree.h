@@ -56,7 +56,7 @@ typedef struct PgtOp
 	List *aggs;  /* of Aggref */
 	/* APPLY */
 	Query *query;
-	List *touches;          /* per child but the first: conjuncts under which its rows matter to a row of the first; of List */
+	List *touches;          /* per child but the first: conjuncts, over it and children before it, under which its rows matter (touches.c); of List */
 	struct PgtPart *part;   /* PART */
 	bool distinct;          /* RECURSION: UNION, not UNION ALL */
 	struct PgtInner *inner; /* its rows are kept in a table of their own: see inner.h; NULL: they are not */

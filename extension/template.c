@@ -1,5 +1,5 @@
 /*
- * template.c - templates of APPLY nodes: walking, what a row of a child can touch, and their SQL.
+ * template.c - templates of APPLY nodes: walking, what PostgreSQL runs for each row, flips, and their SQL.
  *
  * The server's own deparser writes the statement over the placeholders' names; these are then replaced by FROM items, which may
  * be post states, old states or materialised bags.
@@ -11,7 +11,6 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/ruleutils.h"
 
 #include "deparse.h"
@@ -89,181 +88,16 @@ pgt_template_visit(Query *query, PgtVisitVar visit, void *arg)
 	visit_walker((Node *) query, &cxt);
 }
 
-/* --- touches --- */
+/* --- what is run for each row --- */
 
-typedef struct FlattenContext
-{
-	int rtindex; /* of the child in its level */
-	int ordinal; /* of the child */
-	int depth;   /* of its level below the template's */
-	bool failed;
-} FlattenContext;
-
-/* A conjunct over the child's columns and the first child's. */
-static Node *
-flatten_mutator(Node *node, FlattenContext *cxt)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var))
-	{
-		Var *v = copyObject((Var *) node);
-
-		if ((int) v->varlevelsup == cxt->depth && v->varno == 1)
-			v->varno = 1;
-		else if (v->varlevelsup == 0 && (int) v->varno == cxt->rtindex)
-			v->varno = cxt->ordinal;
-		else
-			cxt->failed = true;
-		v->varlevelsup = 0;
-		return (Node *) v;
-	}
-	if (IsA(node, SubLink) || IsA(node, Aggref) || IsA(node, WindowFunc) || IsA(node, Query))
-	{
-		cxt->failed = true;
-		return node;
-	}
-	return expression_tree_mutator(node, flatten_mutator, cxt);
-}
-
-static Node *
-test_mutator(Node *node, Query *sub)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
-		return copyObject((Node *) list_nth_node(TargetEntry, sub->targetList, ((Param *) node)->paramid - 1)->expr);
-	return expression_tree_mutator(node, test_mutator, sub);
-}
-
-/* Rows of the subquery under which x op ANY is certainly not decided differently are those where the test is false; ALL: true. */
-static Node *
-test_condition(SubLink *s, Query *sub)
-{
-	Node *test = copyObject(s->testexpr);
-	BooleanTest *b = makeNode(BooleanTest);
-
-	IncrementVarSublevelsUp(test, 1, 0);
-	b->arg = (Expr *) test_mutator(test, sub);
-	b->booltesttype = s->subLinkType == ALL_SUBLINK ? IS_NOT_TRUE : IS_NOT_FALSE;
-	b->location = -1;
-	return (Node *) b;
-}
-
-static bool
-yields_its_rows(Query *sub)
+/* Its rows are those of its FROM and WHERE, each by itself. */
+bool
+pgt_yields_its_rows(const Query *sub)
 {
 	return !sub->hasAggs && sub->groupClause == NIL && sub->groupingSets == NIL && !sub->hasWindowFuncs && !sub->hasTargetSRFs &&
 		   sub->havingQual == NULL && sub->limitCount == NULL && sub->limitOffset == NULL && !sub->hasDistinctOn &&
 		   sub->setOperations == NULL;
 }
-
-typedef struct TouchContext
-{
-	PgtOp *op;
-	int depth;
-	Query *level;
-	Bitmapset *seen; /* children whose place is known */
-} TouchContext;
-
-static void
-touches_of(TouchContext *cxt, int rtindex, List *conjuncts)
-{
-	int ordinal = pgt_placeholder_number(rt_fetch(rtindex, cxt->level->rtable), true);
-	List *out = NIL;
-	ListCell *lc;
-
-	if (ordinal <= 1)
-		return;
-	foreach (lc, conjuncts)
-	{
-		FlattenContext flatten = {rtindex, ordinal, cxt->depth, false};
-		Node *flat = flatten_mutator(lfirst(lc), &flatten);
-
-		if (!flatten.failed)
-			out = lappend(out, flat);
-	}
-	if (bms_is_member(ordinal, cxt->seen))
-		out = NIL; /* read in two places: either may matter */
-	cxt->seen = bms_add_member(cxt->seen, ordinal);
-	lfirst(list_nth_cell(cxt->op->touches, ordinal - 2)) = out;
-}
-
-/* `conjuncts`: what a row of the item must fulfil to be more than a row that is not there. */
-static void
-touches_of_item(TouchContext *cxt, Node *item, List *conjuncts)
-{
-	ListCell *lc;
-
-	if (IsA(item, RangeTblRef))
-		touches_of(cxt, ((RangeTblRef *) item)->rtindex, conjuncts);
-	else if (IsA(item, FromExpr))
-	{
-		conjuncts = list_concat_copy(conjuncts, make_ands_implicit((Expr *) ((FromExpr *) item)->quals));
-		foreach (lc, ((FromExpr *) item)->fromlist)
-			touches_of_item(cxt, lfirst(lc), conjuncts);
-	}
-	else
-	{
-		JoinExpr *join = (JoinExpr *) item;
-		List *on = make_ands_implicit((Expr *) join->quals);
-		List *both = list_concat_copy(conjuncts, on);
-
-		/* a row that an outer join pads with NULLs is there whatever the join's condition says of it, and then gone through WHERE or not */
-		touches_of_item(cxt, join->larg, join->jointype == JOIN_INNER ? both : join->jointype == JOIN_LEFT ? conjuncts
-																		   : join->jointype == JOIN_RIGHT  ? on
-																										   : NIL);
-		touches_of_item(cxt, join->rarg, join->jointype == JOIN_INNER ? both : join->jointype == JOIN_RIGHT ? conjuncts
-																		   : join->jointype == JOIN_LEFT    ? on
-																											: NIL);
-	}
-}
-
-static bool touches_walker(Node *node, TouchContext *cxt);
-
-static void
-touches_of_query(TouchContext *cxt, Query *sub, SubLink *s)
-{
-	TouchContext below = {cxt->op, cxt->depth + 1, sub, cxt->seen};
-	List *conjuncts = NIL;
-
-	if (s != NULL && (s->subLinkType == ANY_SUBLINK || s->subLinkType == ALL_SUBLINK) && yields_its_rows(sub))
-		conjuncts = list_make1(test_condition(s, sub));
-	touches_of_item(&below, (Node *) sub->jointree, conjuncts);
-	(void) query_tree_walker(sub, touches_walker, &below, 0);
-	cxt->seen = below.seen;
-}
-
-static bool
-touches_walker(Node *node, TouchContext *cxt)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SubLink))
-	{
-		touches_of_query(cxt, (Query *) ((SubLink *) node)->subselect, (SubLink *) node);
-		return touches_walker(((SubLink *) node)->testexpr, cxt);
-	}
-	if (IsA(node, Query))
-	{
-		touches_of_query(cxt, (Query *) node, NULL);
-		return false;
-	}
-	return expression_tree_walker(node, touches_walker, cxt);
-}
-
-void
-pgt_template_touches(PgtOp *op)
-{
-	TouchContext cxt = {op, 0, op->query, NULL};
-
-	op->touches = NIL;
-	for (int i = 2; i <= list_length(op->children); i++)
-		op->touches = lappend(op->touches, NIL);
-	(void) query_tree_walker(op->query, touches_walker, &cxt, 0);
-}
-
-/* --- what is run for each row --- */
 
 typedef struct ByRowContext
 {
@@ -290,7 +124,7 @@ by_row_walker(Node *node, ByRowContext *cxt)
 	if (!IsA(node, Query))
 		return expression_tree_walker(node, by_row_walker, cxt);
 	below.depth++;
-	if (cxt->depth > 1 || (cxt->depth == 1 && (!yields_its_rows((Query *) node) || ((Query *) node)->distinctClause != NIL)))
+	if (cxt->depth > 1 || (cxt->depth == 1 && (!pgt_yields_its_rows((Query *) node) || ((Query *) node)->distinctClause != NIL)))
 		below.simple = false;
 	foreach (lc, ((Query *) node)->rtable)
 		if (!below.simple && pgt_placeholder_number(lfirst(lc), true) == cxt->ordinal)

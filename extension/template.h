@@ -18,8 +18,11 @@ extern int pgt_placeholder_number(const RangeTblEntry *rte, bool of_child); /* 0
 typedef void (*PgtVisitVar)(Var *var, int ordinal, void *arg);
 extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
 
-/* Children under which some row of the first one must be looked at again: fills op->touches. */
+/* Under which conditions a row of a child matters to a row of the first one: fills op->touches (touches.c). */
 extern void pgt_template_touches(PgtOp *op);
+
+/* Are the subquery's rows those of its FROM and WHERE, each by itself? */
+extern bool pgt_yields_its_rows(const Query *sub);
 
 /* Is the child read by a subquery that PostgreSQL runs for each row, as it cannot make a join of it? */
 extern bool pgt_template_by_row(const PgtOp *op, int ordinal);
