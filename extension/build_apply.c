@@ -502,38 +502,74 @@ typedef struct SimplifyContext
 {
 	PgtOp *op;
 	Query *level;
+	bool condition; /* NULL is the same as false here */
 } SimplifyContext;
+
+static bool simplify_walker(Node *node, SimplifyContext *cxt);
+
+static bool
+simplify_part(Node *node, SimplifyContext *cxt, bool condition)
+{
+	SimplifyContext part = {cxt->op, cxt->level, condition};
+
+	return simplify_walker(node, &part);
+}
+
+static void
+simplify_any(SubLink *s, SimplifyContext *cxt)
+{
+	Query *sub = (Query *) s->subselect;
+
+	if (reads_one_node(sub) && keeps_rows(sub) && !limits(sub) && !sub->hasWindowFuncs &&
+		(cxt->condition || (cxt->level == cxt->op->query && test_is_never_null(cxt->op, sub, s->testexpr))))
+		in_to_exists(s);
+}
 
 static bool
 simplify_walker(Node *node, SimplifyContext *cxt)
 {
-	SimplifyContext below = *cxt;
-	SubLink *s = (SubLink *) node;
+	SimplifyContext below = {cxt->op, (Query *) node, false};
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, Query))
+	switch (nodeTag(node))
 	{
-		below.level = (Query *) node;
-		return query_tree_walker(below.level, simplify_walker, &below, 0);
+		case T_Query:
+			return query_tree_walker(below.level, simplify_walker, &below, 0);
+		case T_FromExpr:
+			return simplify_part((Node *) ((FromExpr *) node)->fromlist, cxt, false) || simplify_part(((FromExpr *) node)->quals, cxt, true);
+		case T_JoinExpr:
+			return simplify_part(((JoinExpr *) node)->larg, cxt, false) || simplify_part(((JoinExpr *) node)->rarg, cxt, false) ||
+				   simplify_part(((JoinExpr *) node)->quals, cxt, true);
+		case T_CaseExpr:
+			(void) simplify_part((Node *) ((CaseExpr *) node)->arg, cxt, false);
+			foreach (lc, ((CaseExpr *) node)->args)
+			{
+				(void) simplify_part((Node *) lfirst_node(CaseWhen, lc)->expr, cxt, true);
+				(void) simplify_part((Node *) lfirst_node(CaseWhen, lc)->result, cxt, false);
+			}
+			return simplify_part((Node *) ((CaseExpr *) node)->defresult, cxt, false);
+		case T_List:
+			return expression_tree_walker(node, simplify_walker, cxt);
+		case T_BoolExpr:
+			return simplify_part((Node *) ((BoolExpr *) node)->args, cxt, cxt->condition && ((BoolExpr *) node)->boolop != NOT_EXPR);
+		case T_SubLink:
+			if (((SubLink *) node)->subLinkType == ANY_SUBLINK)
+				simplify_any((SubLink *) node, cxt);
+			break;
+		default:
+			break;
 	}
-	if (IsA(node, SubLink) && s->subLinkType == ANY_SUBLINK)
-	{
-		Query *sub = (Query *) s->subselect;
-		bool conjunct = list_member_ptr(make_ands_implicit((Expr *) cxt->level->jointree->quals), node);
-
-		if (reads_one_node(sub) && keeps_rows(sub) && !limits(sub) && !sub->hasWindowFuncs &&
-			(conjunct || (cxt->level == cxt->op->query && test_is_never_null(cxt->op, sub, s->testexpr))))
-			in_to_exists(s);
-	}
-	return expression_tree_walker(node, simplify_walker, cxt);
+	below.level = cxt->level;
+	return expression_tree_walker(node, simplify_walker, &below);
 }
 
 /* IN as EXISTS, where that is the same: then what it compares is a condition like others. */
 static void
 simplify_template(PgtOp *op)
 {
-	SimplifyContext cxt = {op, op->query};
+	SimplifyContext cxt = {op, op->query, false};
 
 	(void) query_tree_walker(op->query, simplify_walker, &cxt, 0);
 }

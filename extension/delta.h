@@ -75,9 +75,9 @@ extern PgtFrom pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op);
 extern PgtFrom pgt_delta_part(PgtDeltaCtx *cxt, const PgtOp *op);
 
 /* delta_path.c: an APPLY's rows under its touching conditions */
-extern Oid pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key);
 extern PgtFrom pgt_touched_by(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom delta);
 extern Bitmapset *pgt_near_by(const PgtOp *op, int ordinal);
+extern bool pgt_wants_bag(const PgtOp *op, int ordinal);
 extern PgtFrom pgt_rows_near(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *froms);
 
 /* Post rows whose columns `cols` are among the distinct rows of ENR `keys`, NULLs as values (delta_rows.c). */

@@ -143,13 +143,6 @@ make_bags(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched, Bags *b
 		bags->old[ordinal - 1] = old_rows(cxt, pgt_op_child(op, ordinal), bags->new[ordinal - 1], bags->deltas[ordinal - 1]);
 }
 
-/* Would the planner compute an aggregated child whole, since its rows are found through another child's? */
-static bool
-is_found_through(const PgtOp *op, int ordinal)
-{
-	return pgt_has_agg(pgt_op_child(op, ordinal)) && !bms_equal(pgt_near_by(op, ordinal), bms_make_singleton(1));
-}
-
 /* Only the first child changed: each of its changed rows, once. */
 static PgtFrom
 linear(PgtDeltaCtx *cxt, const PgtOp *op)
@@ -305,7 +298,7 @@ pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 	bool inner = false;
 
 	for (int i = 2; i <= n; i++)
-		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed) || is_found_through(op, i);
+		inner |= pgt_op_changed(pgt_op_child(op, i), cxt->changed) || pgt_wants_bag(op, i);
 	if (!inner)
 		return linear(cxt, op);
 	for (int i = 1; i <= n; i++)

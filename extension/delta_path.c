@@ -9,44 +9,14 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
 #include "delta.h"
+#include "template.h"
 
 /* --- conditions --- */
-
-/*
- * Is the conjunct an equality of something of child `of` with something of the children `by`, under which distinct keys find each
- * row once?  The operator.
- */
-Oid
-pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key)
-{
-	OpExpr *op = (OpExpr *) qual;
-
-	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
-		return InvalidOid;
-	for (int i = 0; i < 2; i++)
-	{
-		int left;
-		Bitmapset *right;
-		Oid opno = i == 0 ? op->opno : get_commutator(op->opno);
-
-		*column = list_nth(op->args, i);
-		*key = list_nth(op->args, 1 - i);
-		right = pull_varnos(NULL, *key);
-		if (bms_get_singleton_member(pull_varnos(NULL, *column), &left) && left == of && !bms_is_empty(right) && bms_is_subset(right, by) &&
-			exprCollation(*column) == op->inputcollid && exprCollation(*key) == op->inputcollid &&
-			get_op_opfamily_strategy(opno, lookup_type_cache(exprType(*key), TYPECACHE_BTREE_OPFAMILY)->btree_opf) ==
-				BTEqualStrategyNumber)
-			return opno;
-	}
-	return InvalidOid;
-}
 
 static bool
 any_binds(List *quals, int of, Bitmapset *by)
@@ -138,6 +108,67 @@ direct_join(const PgtOp *op, int ordinal)
 	return join;
 }
 
+/* NOT IN, or IN where NULL is not false: the equality whose being NULL matters too, of something of `of` with something of `by`. */
+static bool
+binds_or_null(Node *qual, int of, int by, Node **column, Node **key)
+{
+	BooleanTest *test = (BooleanTest *) qual;
+	Oid opno;
+
+	if (!IsA(test, BooleanTest) || test->booltesttype != IS_NOT_FALSE)
+		return false;
+	opno = pgt_binds((Node *) test->arg, of, bms_make_singleton(by), column, key);
+	return OidIsValid(opno) && op_strict(opno);
+}
+
+static bool
+any_binds_or_null(List *quals, int of, int by)
+{
+	Node *column;
+	Node *key;
+	ListCell *lc;
+
+	foreach (lc, quals)
+		if (binds_or_null(lfirst(lc), of, by, &column, &key))
+			return true;
+	return false;
+}
+
+/*
+ * As meeting() below, where only an equality that may be NULL binds both: rows of the same key, those whose own is NULL, and, should a row of
+ * `rows` have none, all others too.  The last two are not looked for without need.
+ */
+static PgtFrom
+meeting_or_null(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom rows)
+{
+	char *cols = pgt_columns(psprintf("a%d", of), pgt_op_child(join, of)->ncols, 0);
+	char *post = pgt_post_near(cxt, join, of, by, rows);
+	Node *column = NULL;
+	Node *key = NULL;
+	char *unknown;
+	char *keys;
+	char *any;
+	ListCell *lc;
+
+	foreach (lc, join->quals)
+		if (binds_or_null(lfirst(lc), of, by, &column, &key))
+			break;
+	unknown = pgt_is_null(exprType(column), psprintf("(%s)", pgt_expr(column, join->children)));
+	keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s AS c1 FROM %s a%d", pgt_expr(key, join->children), rows, by));
+	any = psprintf("(SELECT pg_catalog.count(*) FROM %s k WHERE %s) > 0", keys, pgt_is_null(exprType(key), "k.c1"));
+	post = psprintf("SELECT %s FROM %s k JOIN (%s) a%d ON (%s) %s k.c1 WHERE NOT %s UNION ALL "
+					"SELECT %s FROM (%s) a%d WHERE %s AND (SELECT pg_catalog.count(*) FROM %s k) > 0 UNION ALL "
+					"SELECT %s FROM (%s) a%d WHERE NOT %s AND %s",
+					cols, keys, post, of, pgt_expr(column, join->children),
+					pgt_operator_name(pgt_binds((Node *) ((BooleanTest *) lfirst(lc))->arg, of, bms_make_singleton(by), &column, &key)), any,
+					cols, post, of, unknown, keys,
+					cols, post, of, unknown, any);
+	if (list_length(join->quals) == 1)
+		return psprintf("(%s)", post);
+	return psprintf("(SELECT %s FROM (%s OFFSET 0) a%d WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, of, rows, by,
+					pgt_quals(join->quals, join->children));
+}
+
 /*
  * Post rows of child `of` of a join that meet a row of `rows`, which is of its child `by`.  Where conjuncts bind expressions of both by
  * equality, the distinct keys come first, so that the planner starts from them; the rest of the conditions is tested behind a
@@ -174,6 +205,8 @@ meeting(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom rows)
 		appendStringInfo(&on, "%s(%s) %s k.c%d", n > 0 ? " AND " : "", pgt_expr(column, join->children), pgt_operator_name(opno), n + 1);
 		n++;
 	}
+	if (n == 0 && any_binds_or_null(join->quals, of, by))
+		return meeting_or_null(cxt, join, of, by, rows);
 	if (n == 0)
 		return psprintf("(SELECT %s FROM (%s) %s WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, alias, rows, by, condition);
 	post = psprintf("SELECT %s FROM %s k JOIN (%s) %s ON %s", cols,
@@ -304,6 +337,21 @@ pgt_near_by(const PgtOp *op, int ordinal)
 				return some;
 		}
 	return bms_make_singleton(1);
+}
+
+/*
+ * Would the template, run for changed rows of the first child over this child as it is, read it whole although its rows can be
+ * found?  An aggregated child that is not found by the first one's columns; rows that an inner subquery leads to; NOT IN.
+ */
+bool
+pgt_wants_bag(const PgtOp *op, int ordinal)
+{
+	Bitmapset *by = pgt_near_by(op, ordinal);
+	PgtOp join = direct_join(op, ordinal);
+
+	if (!bms_equal(by, bms_make_singleton(1)))
+		return pgt_has_agg(pgt_op_child(op, ordinal)) || bms_next_member(by, ordinal) > 0;
+	return !any_binds(join.quals, ordinal, by) && any_binds_or_null(join.quals, ordinal, 1);
 }
 
 /* Post rows of child `ordinal` that touched rows see; froms: the rows of those it is near by. */

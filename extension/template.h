@@ -21,6 +21,12 @@ extern void pgt_template_visit(Query *query, PgtVisitVar visit, void *arg);
 /* Under which conditions a row of a child matters to a row of the first one: fills op->touches (touches.c). */
 extern void pgt_template_touches(PgtOp *op);
 
+/*
+ * Is the conjunct an equality of something of child `of` with something of the children `by`, under which distinct keys find each row
+ * once?  The operator, and the two sides.
+ */
+extern Oid pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key);
+
 /* Are the subquery's rows those of its FROM and WHERE, each by itself? */
 extern bool pgt_yields_its_rows(const Query *sub);
 

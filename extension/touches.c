@@ -17,10 +17,14 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "template.h"
 
@@ -36,9 +40,42 @@ typedef struct TouchContext
 	PgtOp *op;
 	List *levels;    /* of TouchLevel, innermost first; the template itself is the last */
 	Bitmapset *seen; /* children whose place is known */
+	List *required;  /* of Required */
 } TouchContext;
 
+/* Rows of child `of` matter only where EXISTS finds rows of child `by` with them. */
+typedef struct Required
+{
+	int of;
+	int by;
+} Required;
+
 /* --- one conjunct --- */
+
+Oid
+pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key)
+{
+	OpExpr *op = (OpExpr *) qual;
+
+	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
+		return InvalidOid;
+	for (int i = 0; i < 2; i++)
+	{
+		int left;
+		Bitmapset *right;
+		Oid opno = i == 0 ? op->opno : get_commutator(op->opno);
+
+		*column = list_nth(op->args, i);
+		*key = list_nth(op->args, 1 - i);
+		right = pull_varnos(NULL, *key);
+		if (bms_get_singleton_member(pull_varnos(NULL, *column), &left) && left == of && !bms_is_empty(right) && bms_is_subset(right, by) &&
+			exprCollation(*column) == op->inputcollid && exprCollation(*key) == op->inputcollid &&
+			get_op_opfamily_strategy(opno, lookup_type_cache(exprType(*key), TYPECACHE_BTREE_OPFAMILY)->btree_opf) ==
+				BTEqualStrategyNumber)
+			return opno;
+	}
+	return InvalidOid;
+}
 
 typedef struct FlattenContext
 {
@@ -240,6 +277,55 @@ touches_of_item(TouchContext *cxt, Node *item, List *conjuncts, Bitmapset *solid
 	}
 }
 
+/* Children that have a row wherever the level has one. */
+static Bitmapset *
+solid_children(Query *q)
+{
+	Bitmapset *entries = solid_entries((Node *) q->jointree);
+	Bitmapset *out = NULL;
+	int rtindex = -1;
+
+	while ((rtindex = bms_next_member(entries, rtindex)) >= 0)
+		out = bms_add_member(out, pgt_placeholder_number(rt_fetch(rtindex, q->rtable), true));
+	return bms_del_member(bms_del_member(out, 0), 1);
+}
+
+/* Does it yield a row only where FROM and WHERE do? */
+static bool
+needs_rows(Query *q)
+{
+	return q->setOperations == NULL && q->groupingSets == NIL && (!q->hasAggs || q->groupClause != NIL) && (q->havingQual == NULL || q->groupClause != NIL);
+}
+
+/* Conditions of the level that say: there are such rows. */
+static void
+note_required(TouchContext *cxt, Query *q)
+{
+	Bitmapset *outer = solid_children(q);
+	ListCell *lc;
+
+	foreach (lc, make_ands_implicit((Expr *) q->jointree->quals))
+	{
+		SubLink *s = lfirst(lc);
+		Bitmapset *inner;
+		int of = -1;
+		int by;
+
+		if (!IsA(s, SubLink) || s->subLinkType != EXISTS_SUBLINK || !needs_rows((Query *) s->subselect))
+			continue;
+		inner = solid_children((Query *) s->subselect);
+		while ((of = bms_next_member(outer, of)) >= 0)
+			for (by = -1; (by = bms_next_member(inner, by)) >= 0;)
+			{
+				Required *r = palloc(sizeof(Required));
+
+				r->of = of;
+				r->by = by;
+				cxt->required = lappend(cxt->required, r);
+			}
+	}
+}
+
 static void
 touches_of_query(TouchContext *cxt, Query *q, List *conjuncts)
 {
@@ -251,6 +337,7 @@ touches_of_query(TouchContext *cxt, Query *q, List *conjuncts)
 	cxt->levels = lcons(&level, cxt->levels);
 	touches_of_item(cxt, (Node *) q->jointree, conjuncts, NULL);
 	touches_among(cxt, q->jointree->quals, rows);
+	note_required(cxt, q);
 	touches_among(cxt, (Node *) q->targetList, above);
 	touches_among(cxt, q->havingQual, above);
 	touches_among(cxt, (Node *) q->windowClause, above);
@@ -310,13 +397,71 @@ touches_walker(Node *node, TouchContext *cxt)
 	return expression_tree_walker(node, touches_walker, cxt);
 }
 
+/* Those that mention the child (0: whichever) and no children but these. */
+static List *
+conjuncts_about(List *conjuncts, int child, Bitmapset *among)
+{
+	List *out = NIL;
+	ListCell *lc;
+
+	foreach (lc, conjuncts)
+	{
+		Bitmapset *vars = pull_varnos(NULL, lfirst(lc));
+
+		if (bms_is_subset(vars, among) && (child == 0 || bms_is_member(child, vars)))
+			out = lappend(out, lfirst(lc));
+	}
+	return out;
+}
+
+static bool
+is_bound(List *conjuncts, int child, Bitmapset *by)
+{
+	Node *column;
+	Node *key;
+	ListCell *lc;
+
+	foreach (lc, conjuncts)
+		if (OidIsValid(pgt_binds(lfirst(lc), child, by, &column, &key)))
+			return true;
+	return false;
+}
+
+/*
+ * EXISTS (c WHERE EXISTS (b WHERE b.y = c.y AND b.x = a.x)): no equality leads from c outwards, but one leads inwards to b, and from there to
+ * the first child.  So here b is asked first, by what it has in common with the first child alone, and c after it.  Whatever else is around is
+ * left out of the conditions of b, so that the order has no circle.
+ */
+static void
+turn_around(TouchContext *cxt)
+{
+	List *touches = list_copy(cxt->op->touches);
+	ListCell *lc;
+
+	foreach (lc, cxt->required)
+	{
+		Required *r = lfirst(lc);
+		List *of = list_nth(touches, r->of - 2);
+		List *by = list_nth(touches, r->by - 2);
+		Bitmapset *first = bms_make_singleton(1);
+		Bitmapset *both = bms_add_member(bms_make_singleton(r->by), 1);
+		List *shared = conjuncts_about(by, r->of, bms_add_member(bms_copy(both), r->of));
+
+		if (is_bound(of, r->of, bms_add_range(NULL, 1, r->of - 1)) || !is_bound(by, r->by, first) || !is_bound(shared, r->of, both))
+			continue;
+		lfirst(list_nth_cell(cxt->op->touches, r->by - 2)) = conjuncts_about(by, 0, both);
+		lfirst(list_nth_cell(cxt->op->touches, r->of - 2)) = list_concat_copy(list_nth(cxt->op->touches, r->of - 2), shared);
+	}
+}
+
 void
 pgt_template_touches(PgtOp *op)
 {
-	TouchContext cxt = {op, NIL, NULL};
+	TouchContext cxt = {op};
 
 	op->touches = NIL;
 	for (int i = 2; i <= list_length(op->children); i++)
 		op->touches = lappend(op->touches, NIL);
 	touches_of_query(&cxt, op->query, NIL);
+	turn_around(&cxt);
 }

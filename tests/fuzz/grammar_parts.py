@@ -1,5 +1,7 @@
 """Queries with windows, LIMIT, DISTINCT ON, GROUPING SETS, INTERSECT and EXCEPT, for grammar.py."""
 
+from grammar_nested import nested  # noqa: F401, a kind like those below
+
 FUNCTIONS = [('row_number()', 'int'), ('rank()', 'int'), ('dense_rank()', 'int'), ('percent_rank()', 'flt'), ('cume_dist()', 'flt'),
              ('ntile(3)', 'int'), ('lag({int})', 'int'), ('lag({text}, 2)', 'text'), ('lead({int}, 1, -1)', 'int'),
              ('first_value({int})', 'int'), ('first_value({text})', 'text'), ('last_value({num})', 'num'), ('nth_value({int}, 2)', 'int'),
