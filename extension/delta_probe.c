@@ -31,10 +31,10 @@ pgt_has_agg(const PgtOp *op)
 	return false;
 }
 
-static char *post_matching(const PgtOp *op, List *cols, const char *keys);
+static char *post_matching(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys);
 
 static char *
-matching_agg(const PgtOp *op, List *cols, const char *keys)
+matching_agg(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	PgtOp *child = pgt_op_child(op, 1);
 	StringInfoData on;
@@ -48,15 +48,31 @@ matching_agg(const PgtOp *op, List *cols, const char *keys)
 		appendStringInfo(&on, "%sp.c%d %s k.c%d", on.len > 0 ? " AND " : "", lfirst_int(lc),
 						 pgt_type_operator(op->cols[lfirst_int(lc) - 1].type, true), foreach_current_index(lc) + 1);
 	}
-	return pgt_aggregate(op, psprintf("(SELECT %s FROM %s k JOIN (%s) p ON %s)", pgt_columns("p", child->ncols, 0), keys, post_matching(child, cols, keys), on.data), NULL);
+	return pgt_aggregate(op, psprintf("(SELECT %s FROM %s k JOIN (%s) p ON %s)", pgt_columns("p", child->ncols, 0), keys, post_matching(cxt, child, cols, keys), on.data), NULL);
 }
 
-/* All wanted columns must come from one child. */
+/* Rows of a FROM item with the node's columns that match a key, made once. */
 static char *
-matching_select(const PgtOp *op, List *cols, const char *keys)
+rows_matching(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
+{
+	StringInfoData on;
+	ListCell *lc;
+
+	initStringInfo(&on);
+	foreach (lc, cols)
+		appendStringInfo(&on, "%sp.c%d %s k.c%d", on.len > 0 ? " AND " : "", lfirst_int(lc),
+						 pgt_type_operator(op->cols[lfirst_int(lc) - 1].type, true), foreach_current_index(lc) + 1);
+	return pgt_enr(cxt, "p", psprintf("SELECT %s FROM %s k JOIN (%s) p ON %s", pgt_columns("p", op->ncols, 0), keys, post_matching(cxt, op, cols, keys), on.data));
+}
+
+/* All wanted columns must come from one child.  Aggregated inputs beside it are narrowed to what its rows can meet. */
+static char *
+matching_select(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	List *below = NIL;
 	int ordinal = 0;
+	char **instead = palloc0(sizeof(char *) * Max(list_length(op->children), 1));
+	char *rows = NULL;
 	ListCell *lc;
 
 	foreach (lc, cols)
@@ -68,11 +84,19 @@ matching_select(const PgtOp *op, List *cols, const char *keys)
 		ordinal = v->varno;
 		below = lappend_int(below, v->varattno);
 	}
-	return pgt_post_select(op, ordinal, post_matching(pgt_op_child(op, ordinal), below, keys));
+	for (int i = 1; i <= list_length(op->children); i++)
+		if (i != ordinal && pgt_has_agg(pgt_op_child(op, i)))
+		{
+			if (rows == NULL)
+				rows = rows_matching(cxt, pgt_op_child(op, ordinal), below, keys);
+			instead[i - 1] = pgt_post_near(cxt, op, i, ordinal, rows);
+		}
+	instead[ordinal - 1] = rows != NULL ? psprintf("SELECT * FROM %s p", rows) : post_matching(cxt, pgt_op_child(op, ordinal), below, keys);
+	return pgt_post_select_over(op, instead);
 }
 
 static char *
-matching_outer(const PgtOp *op, List *cols, const char *keys)
+matching_outer(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	int nleft = pgt_op_child(op, 1)->ncols;
 	bool left = linitial_int(cols) <= nleft;
@@ -85,22 +109,22 @@ matching_outer(const PgtOp *op, List *cols, const char *keys)
 			return pgt_post(op);
 		below = lappend_int(below, lfirst_int(lc) - (left ? 0 : nleft));
 	}
-	return pgt_post_outer(op, left ? 1 : 2, post_matching(pgt_op_child(op, left ? 1 : 2), below, keys));
+	return pgt_post_outer(op, left ? 1 : 2, post_matching(cxt, pgt_op_child(op, left ? 1 : 2), below, keys));
 }
 
 static char *
-post_matching(const PgtOp *op, List *cols, const char *keys)
+post_matching(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	if (!pgt_has_agg(op))
 		return pgt_post(op);
 	switch (op->kind)
 	{
 		case PGT_OP_AGG:
-			return matching_agg(op, cols, keys);
+			return matching_agg(cxt, op, cols, keys);
 		case PGT_OP_SELECT:
-			return matching_select(op, cols, keys);
+			return matching_select(cxt, op, cols, keys);
 		case PGT_OP_OUTER:
-			return matching_outer(op, cols, keys);
+			return matching_outer(cxt, op, cols, keys);
 		default:
 			return pgt_post(op);
 	}
@@ -160,5 +184,5 @@ pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom 
 	}
 	if (cols == NIL)
 		return pgt_post(op);
-	return post_matching(op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by, where.data)));
+	return post_matching(cxt, op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by, where.data)));
 }

@@ -273,23 +273,28 @@ post_scan(const PgtOp *op)
 }
 
 char *
-pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
+pgt_post_select_over(const PgtOp *op, char **instead)
 {
 	StringInfoData s;
-	ListCell *lc;
 	char *quals = pgt_quals(op->quals, op->children);
 
 	initStringInfo(&s);
 	appendStringInfo(&s, "SELECT %s", pgt_targets(op->targets, op->children));
-	foreach (lc, op->children)
-	{
-		int i = foreach_current_index(lc) + 1;
-
-		appendStringInfo(&s, "%s(%s) a%d", i > 1 ? ", " : " FROM ", i == ordinal ? instead : pgt_post(lfirst(lc)), i);
-	}
+	for (int i = 1; i <= list_length(op->children); i++)
+		appendStringInfo(&s, "%s(%s) a%d", i > 1 ? ", " : " FROM ", instead[i - 1] != NULL ? instead[i - 1] : pgt_post(pgt_op_child(op, i)), i);
 	if (quals != NULL)
 		appendStringInfo(&s, " WHERE %s", quals);
 	return s.data;
+}
+
+char *
+pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
+{
+	const char **all = palloc0(sizeof(char *) * Max(list_length(op->children), 1));
+
+	if (ordinal > 0)
+		all[ordinal - 1] = instead;
+	return pgt_post_select_over(op, (char **) all);
 }
 
 char *

@@ -40,6 +40,7 @@ extern char *pgt_post(const PgtOp *op);
 
 /* The same with a statement in place of one child's post state (ordinal 0: none). */
 extern char *pgt_post_select(const PgtOp *op, int ordinal, const char *instead);
+extern char *pgt_post_select_over(const PgtOp *op, char **instead); /* of several; NULL: post state */
 extern char *pgt_post_outer(const PgtOp *op, int ordinal, const char *instead);
 
 /*
