@@ -87,7 +87,7 @@ def value(g, stack, depth):
     if kind < 0.7:
         return f"(SELECT max(n) FROM (SELECT count(*) AS n{rows} GROUP BY {g.pick(inner, 'int', 'text') or '1'}) {g.fresh()})::int"
     if kind < 0.8:
-        return f"(SELECT string_agg(x::text, ',' ORDER BY x) FROM (SELECT {b} AS x{rows}) {g.fresh()})"
+        return f"(SELECT length(string_agg(x::text, ',' ORDER BY x)) FROM (SELECT {b} AS x{rows}) {g.fresh()})"
     return f"(SELECT {b}{rows} ORDER BY 1 {r.choice(['', 'DESC'])} LIMIT 1)"
 
 
