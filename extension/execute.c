@@ -14,7 +14,9 @@
 #include "executor/executor.h"
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
+#include "optimizer/geqo.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/paths.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -179,6 +181,15 @@ run_dml(PgtExecution *ex, PgtStep *step, SPIPlanPtr plan)
 /* What an index probe of a delta program costs at most, in pages read in order. */
 #define DELTA_RANDOM_PAGE_COST 1.1
 
+/* Tables in one join from which on a dry run does not look at all orders. */
+#define DRY_RUN_GEQO_THRESHOLD 7
+
+static void
+set_for_step(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Planner settings of one step, for planning and running it. */
 static int
 step_settings(PgtExecution *ex, PgtStep *step)
@@ -186,15 +197,20 @@ step_settings(PgtExecution *ex, PgtStep *step)
 	int nest = NewGUCNestLevel();
 
 	/* JIT costs more than it gives at the sizes refreshes have, and its trigger is the estimate we cannot give well. */
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_for_step("jit", "off");
 	/* a delta looks at pages that were just written, or that the refresh before looked at: they are in memory */
 	if (ex->deltas != NULL && random_page_cost > DELTA_RANDOM_PAGE_COST)
-		(void) set_config_option("random_page_cost", psprintf("%g", DELTA_RANDOM_PAGE_COST), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		set_for_step("random_page_cost", psprintf("%g", DELTA_RANDOM_PAGE_COST));
+	/* a dry run asks whether there is a plan, not for a good one: looking for that is most of what creating a join of many tables costs */
+	if (ex->dry_run && geqo_threshold > DRY_RUN_GEQO_THRESHOLD)
+		set_for_step("geqo_threshold", psprintf("%d", DRY_RUN_GEQO_THRESHOLD));
+	if (ex->dry_run)
+		set_for_step("geqo_effort", "1");
 	if (step->seqscan_off)
 	{
-		(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		set_for_step("enable_seqscan", "off");
 		/* rows of a netted delta differ: nothing is looked up twice */
-		(void) set_config_option("enable_memoize", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		set_for_step("enable_memoize", "off");
 	}
 	return nest;
 }
