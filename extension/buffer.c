@@ -317,6 +317,21 @@ pgt_buffer_read(const PgtViewSource *source, const PgtFrontier *from, const PgtF
 	return delta;
 }
 
+/* A row without weight says that the upstream had to be put right: what it held before is not what its readers know (pgt_refresh_apply). */
+static void
+add_st_row(PgtDelta *delta, HeapTuple row, TupleDesc desc)
+{
+	bool isnull;
+
+	if (DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull)) == 0)
+	{
+		delta->diff_reason = "a stream table that it reads had drifted";
+		return;
+	}
+	tuplestore_puttuple(delta->store, row);
+	delta->rows++;
+}
+
 PgtDelta *
 pgt_buffer_read_st(const PgtViewSource *source, int64 from, int64 *last)
 {
@@ -344,8 +359,7 @@ pgt_buffer_read_st(const PgtViewSource *source, int64 from, int64 *last)
 	{
 		SPI_cursor_fetch(portal, true, 1000);
 		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(delta->store, SPI_tuptable->vals[i]);
-		delta->rows += SPI_processed;
+			add_st_row(delta, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 		SPI_freetuptable(SPI_tuptable);
 	} while (SPI_processed > 0);
 	SPI_cursor_close(portal);

@@ -31,6 +31,7 @@ extern PgtDelta *pgt_buffer_read(const PgtViewSource *source, const PgtFrontier 
 
 /*
  * Changes of another ST with refresh numbers above `from`, as the active snapshot sees them (own writes included).
+ * diff_reason when one of them put the upstream right after somebody had written to it.
  * *last is set to the number of the upstream's newest refresh under that snapshot.
  */
 extern PgtDelta *pgt_buffer_read_st(const PgtViewSource *source, int64 from, int64 *last);

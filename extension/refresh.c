@@ -73,6 +73,7 @@ typedef struct Refresh
 	bool timed;            /* time alone may have changed the result */
 	bool clock_moves;      /* the contents are of this refresh's clock now */
 	bool made_inner;       /* inner tables are new */
+	bool drifted;          /* the ST did not hold what it should have held */
 	char *diff_reason;     /* rows cannot bring this ST to S1: diff, and why */
 	char *unknown;         /* a source changed in a way that rows do not describe */
 	PgtRefreshResult result;
@@ -321,6 +322,7 @@ collect_stream_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontie
 		return;
 	}
 	r->deltas[i] = pgt_buffer_read_st(source, old->upstream, &last);
+	r->diff_reason = r->deltas[i]->diff_reason;
 	new->upstream = last;
 	if (last > old->upstream)
 		r->stale = true;
@@ -555,7 +557,8 @@ try_delta(Refresh *r)
 	if (!diff_may_help(error->sqlerrcode))
 		ReThrowError(error);
 	/* what is stored is not what was stored: nobody should have to look for this in the history */
-	if (error->sqlerrcode == ERRCODE_DATA_CORRUPTED)
+	r->drifted = error->sqlerrcode == ERRCODE_DATA_CORRUPTED;
+	if (r->drifted)
 		ereport(WARNING,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("stream table %s is compared with its query: %s",
@@ -587,6 +590,21 @@ refresh_full(Refresh *r, char *reason, bool reinit)
 	run_program(r, full_program(r));
 	r->result.delta_rows = r->delta_rows;
 	/* Whatever the buffers hold that S1 sees is contained. */
+}
+
+/* Our delta leads from what was found to what is right; readers have seen neither what was there before nor its change. */
+static void
+tell_readers(Refresh *r)
+{
+	Oid type = INT8OID;
+	Datum refresh_no = Int64GetDatum(r->st->refresh_no + 1);
+	PgtCatalogScope scope;
+
+	if (pgt_st_readers(r->st->relid) == NIL)
+		return;
+	scope = pgt_catalog_begin();
+	pgt_catalog_exec(psprintf("INSERT INTO pgtrickle_changes.st_" INT64_FORMAT " (refresh_no, w) VALUES ($1, 0)", r->st->id), 1, &type, &refresh_no, NULL);
+	pgt_catalog_end(scope);
 }
 
 static void
@@ -662,6 +680,8 @@ apply_one(Refresh *r, const char *initiated_by, TimestampTz started, TimestampTz
 		r->result.action = "NO_DATA";
 	else if (!refresh_differential(r, choice.reason))
 		refresh_full(r, r->diff_reason, true);
+	if (r->drifted)
+		tell_readers(r);
 	if (strcmp(r->result.action, "NO_DATA") != 0)
 		check_leaves(r);
 	r->result.duration_ms = (GetCurrentTimestamp() - started) / 1000.0;

@@ -230,10 +230,15 @@ Datum
 pgt_write_and_refresh(PG_FUNCTION_ARGS)
 {
 	bool atomic = !(fcinfo->context && IsA(fcinfo->context, CallContext) && !castNode(CallContext, fcinfo->context)->atomic);
-	char *sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	char *sql;
+	char *name;
 	ListCell *lc;
 
+	/* a procedure cannot be STRICT */
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("the statement and the name of the stream table must not be NULL")));
+	sql = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	if (atomic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),

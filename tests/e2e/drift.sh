@@ -44,6 +44,19 @@ drift "without a key: none is there" plain_st "DELETE FROM plain_st" "UPDATE pla
 drift "values with several images" num_st "DELETE FROM num_st WHERE id = 1" "UPDATE num SET n = n + 1"
 drift "without an index" bare_st "DELETE FROM bare_st WHERE id = 8" "UPDATE keyed SET v = v + 1 WHERE id IN (8, 9)"
 
+# groups: the row of one is gone, or holds fewer than the change takes away; and whoever reads a stream table that was put right
+q "CREATE TABLE sale (shop int, amount int); INSERT INTO sale SELECT g % 3, g FROM generate_series(1, 30) g;
+   SELECT pgtrickle.create_stream_table('group_st', 'SELECT shop, count(*) AS n, sum(amount) AS total FROM sale GROUP BY shop', '1d', 'DIFFERENTIAL');
+   SELECT pgtrickle.create_stream_table('reader_st', 'SELECT n, sum(total) AS total, count(*) AS shops FROM group_st GROUP BY n', '1d', 'DIFFERENTIAL');
+   SELECT pgtrickle.create_stream_table('copy_st', 'SELECT id, v FROM keyed_st WHERE v <> 3', '1d', 'DIFFERENTIAL')" > /dev/null
+q "SELECT pgtrickle.refresh_stream_table(n) FROM unnest('{reader_st,copy_st}'::text[]) n" > /dev/null
+drift "the row of a group is gone" group_st "DELETE FROM group_st WHERE shop = 1" "DELETE FROM sale WHERE shop = 1 AND amount < 9"
+assert_st_equal reader_st "its reader: equal again"
+drift "a group has fewer rows than go" group_st "UPDATE group_st SET n = 1 WHERE shop = 2" "DELETE FROM sale WHERE shop = 2 AND amount < 15"
+assert_st_equal reader_st "its reader, again"
+drift "a stream table that others read" keyed_st "DELETE FROM keyed_st WHERE id IN (1, 7)" "UPDATE keyed SET v = v + 5 WHERE id = 1"
+assert_st_equal copy_st "the others: equal again"
+
 # what is missing from the other side is no drift: as many copies go as the delta takes, and not more
 q "INSERT INTO plain SELECT 5, 'five' FROM generate_series(1, 5)"
 q "SELECT pgtrickle.refresh_stream_table('plain_st')"

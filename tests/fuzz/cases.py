@@ -870,3 +870,77 @@ CASES.update({
         'transactions': [["INSERT INTO f.t1 (id, k, x, v) VALUES (1, 1, '-0', 1)"], ["DELETE FROM f.t1 WHERE x::text = '0'"], ["UPDATE f.t1 SET x = 0"], ["DELETE FROM f.t1"]],
     },
 })
+
+# Ways in which systems of this kind have been wrong (docs/pitfalls.md) that no case above is about.
+CASES.update({
+    'rows leave several tables of a join at once': {
+        'setup': [f"INSERT INTO f.t{i} (id, k, v) VALUES (1, 1, {i}), (2, 1, {i}), (3, 2, {i}), (4, 2, {i})" for i in (0, 1, 2, 3)],
+        'query': 'SELECT a.id AS ai, b.id AS bi, c.id AS ci, d.id AS di FROM f.t0 a JOIN f.t1 b ON a.k = b.k JOIN f.t2 c ON b.k = c.k JOIN f.t3 d ON c.k = d.k AND d.id >= a.id',
+        'transactions': [["DELETE FROM f.t0 WHERE id = 1", "DELETE FROM f.t2 WHERE id = 1"], ["DELETE FROM f.t1 WHERE id = 2", "DELETE FROM f.t3 WHERE id = 2", "UPDATE f.t0 SET k = 2 WHERE id = 2"],
+                         ["DELETE FROM f.t0 WHERE k = 2", "DELETE FROM f.t1", "DELETE FROM f.t3 WHERE id = 3", "INSERT INTO f.t2 (id, k) VALUES (9, 2)"]],
+    },
+    'merged columns of NATURAL and USING, and all columns': {
+        'tables': {'ja': 'k int, v int, s text', 'jb': 'k bigint, v int, u text', 'jc': 'v int, x1 int'},
+        'setup': ["INSERT INTO f.ja VALUES (1, 1, 'a'), (2, 2, 'b'), (NULL, 3, 'c')", "INSERT INTO f.jb VALUES (1, 1, 'x'), (3, 3, 'y')", "INSERT INTO f.jc VALUES (1, 10), (3, 30)"],
+        'query': 'SELECT * FROM (SELECT * FROM f.ja FULL JOIN f.jb USING (k, v)) x NATURAL LEFT JOIN f.jc',
+        'transactions': [["INSERT INTO f.jb VALUES (2, 2, 'z')", "UPDATE f.ja SET v = 5 WHERE k = 1"], ["DELETE FROM f.ja WHERE k = 2", "INSERT INTO f.jc VALUES (2, 20), (5, 50)"],
+                         ["UPDATE f.jb SET k = NULL WHERE k = 3", "DELETE FROM f.jc WHERE v = 5"], ["DELETE FROM f.jb"]],
+    },
+    'a condition on a column that is not shown': {
+        'setup': ["INSERT INTO f.t1 (id, k, s) VALUES (1, 4, 'a'), (2, 6, 'a'), (3, NULL, 'b')"],
+        'query': 'SELECT s FROM f.t1 WHERE k > 5',
+        'transactions': [["UPDATE f.t1 SET k = 7 WHERE id = 1"], ["UPDATE f.t1 SET k = 1 WHERE id = 2", "UPDATE f.t1 SET k = 9 WHERE id = 3"], ["UPDATE f.t1 SET k = NULL"]],
+    },
+    'subqueries alike but for their conditions': {          # same tables, same aliases: neither may stand in for the other
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 1, 15), (3, 2, 25)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 1), (2, 2, 2)"],
+        'query': 'SELECT x.k, x.n, y.n AS m, (SELECT sum(q.v) FROM f.t1 q WHERE q.v < 10) AS low, (SELECT sum(q.v) FROM f.t1 q WHERE q.v > 10) AS high '
+                 'FROM (SELECT a.k, count(*) AS n FROM f.t1 a JOIN f.t3 b ON a.k = b.k WHERE a.v < 10 GROUP BY a.k) x '
+                 'FULL JOIN (SELECT a.k, count(*) AS n FROM f.t1 a JOIN f.t3 b ON a.k = b.k WHERE a.v > 10 GROUP BY a.k) y ON x.k = y.k',
+        'transactions': [["UPDATE f.t1 SET v = 30 - v"], ["DELETE FROM f.t3 WHERE k = 1", "INSERT INTO f.t1 (id, k, v) VALUES (4, 2, 7)"], ["INSERT INTO f.t3 (id, k) VALUES (3, 1)", "DELETE FROM f.t1 WHERE v > 20"]],
+    },
+    'a condition of an outer join about both sides stays in it': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 1, 6)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 5)"],
+        'query': 'SELECT a.id, a.v, b.id AS o, b.v AS w FROM f.t1 a LEFT JOIN f.t3 b ON a.k = b.k AND a.v <> b.v',
+        'transactions': [["UPDATE f.t3 SET v = 6"], ["UPDATE f.t1 SET v = 6"], ["INSERT INTO f.t3 (id, k, v) VALUES (2, 1, 7), (3, 1, NULL)"], ["UPDATE f.t3 SET v = 6"]],
+    },
+    'averages and deviations through many small changes': {    # from sums, never from what was rounded
+        'setup': ["INSERT INTO f.t1 (k, n, p) SELECT g % 2, g / 3.0, g FROM generate_series(1, 9) g"],
+        'query': 'SELECT k, avg(n) AS a, avg(p) AS b, stddev(n) AS c, var_pop(p) AS d, count(*) AS m FROM f.t1 GROUP BY k',
+        'transactions': [[f"INSERT INTO f.t1 (k, n, p) VALUES ({g % 2}, {g} / 7.0, {g}.25)", f"UPDATE f.t1 SET n = n + 1 / 3.0 WHERE p = {g}"] for g in range(1, 9)] + [["DELETE FROM f.t1 WHERE p > 2"]],
+    },
+    'a float sum that cannot be taken apart': {                # 1e20 + 1 - 1e20
+        'setup': ["INSERT INTO f.t1 (k, v, x) VALUES (1, 1, 1e20), (1, 2, 1), (2, 1, 'Infinity'), (2, 2, 1)"],
+        'query': 'SELECT k, sum(x) AS s, avg(x) AS a FROM f.t1 GROUP BY k',
+        'transactions': [["DELETE FROM f.t1 WHERE v = 1"], ["INSERT INTO f.t1 (k, v, x) VALUES (1, 1, 'NaN'), (2, 1, '-Infinity')"], ["DELETE FROM f.t1 WHERE v = 1"]],
+    },
+    'groups by an expression that has a new name': {
+        'setup': ["INSERT INTO f.t1 (v, d) VALUES (1, '2024-03-01'), (2, '2024-09-01'), (4, '2025-01-01'), (8, NULL)"],
+        'query': 'SELECT q.y, sum(q.v) AS s, count(*) AS n FROM (SELECT extract(year FROM d) AS y, v FROM f.t1) q GROUP BY q.y',
+        'transactions': [["UPDATE f.t1 SET d = '2025-05-05' WHERE v = 2"], ["UPDATE f.t1 SET d = NULL WHERE v = 4", "INSERT INTO f.t1 (v, d) VALUES (16, '2024-01-01')"], ["DELETE FROM f.t1 WHERE d IS NULL"]],
+    },
+    'a scalar subquery with ORDER BY, LIMIT and OFFSET': {
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1), (2, 2)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 10), (2, 1, 20), (3, 1, 30)"],
+        'query': 'SELECT a.id, (SELECT b.v FROM f.t3 b WHERE b.k = a.k ORDER BY b.v DESC LIMIT 1 OFFSET 1) AS second, (SELECT b.v FROM f.t3 b ORDER BY b.v, b.id LIMIT 1) AS least FROM f.t1 a',
+        'transactions': [["DELETE FROM f.t3 WHERE v = 30"], ["DELETE FROM f.t3 WHERE v = 10"], ["INSERT INTO f.t3 (id, k, v) VALUES (4, 2, 5), (5, 2, 6)"], ["DELETE FROM f.t3"]],
+    },
+    'INTERSECT ALL and EXCEPT ALL below a projection': {        # how often a row is there counts
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 1), (1, 2), (2, 1)", "INSERT INTO f.t3 (k, v) VALUES (1, 1), (1, 2), (1, 2)"],
+        'query': "SELECT q.k, 'i' AS o FROM (SELECT k, v FROM f.t1 INTERSECT ALL SELECT k, v FROM f.t3) q UNION ALL SELECT r.k, 'e' FROM (SELECT k, v FROM f.t1 EXCEPT ALL SELECT k, v FROM f.t3) r",
+        'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 1), (1, 1), (2, 1)"], ["DELETE FROM f.t1 WHERE v = 2", "INSERT INTO f.t1 (k, v) VALUES (1, 1)"], ["DELETE FROM f.t3 WHERE k = 1"]],
+    },
+    'the same rows from both branches of UNION ALL': {
+        'setup': ["INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 1), (2, 2, 2), (3, 3, 3)"],
+        'query': 'SELECT id, k FROM f.t2 WHERE v > 0 UNION ALL SELECT id, k FROM f.t2 WHERE k > 1',
+        'transactions': [["UPDATE f.t2 SET k = 5 WHERE id = 2"], ["UPDATE f.t2 SET v = 0 WHERE id > 1"], ["DELETE FROM f.t2 WHERE id = 3", "UPDATE f.t2 SET v = 1"]],
+    },
+    'WITH: DISTINCT ON, UNION ALL, and RECURSIVE where nothing is': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 1), (2, 1, 2), (3, 2, 1)"],
+        'query': 'WITH RECURSIVE l AS (SELECT DISTINCT ON (k) k, v, id FROM f.t1 ORDER BY k, v DESC, id), u AS (SELECT k, v FROM l UNION ALL SELECT k, v FROM f.t3) SELECT u.k, sum(u.v) AS s FROM u GROUP BY u.k',
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (4, 1, 9), (5, 3, 0)", "INSERT INTO f.t3 (k, v) VALUES (1, 100)"], ["DELETE FROM f.t1 WHERE id = 4"], ["DELETE FROM f.t3", "UPDATE f.t1 SET k = 2"]],
+    },
+    'UNION ALL counts the ways to a row': {                     # as a set it would lose the second way
+        'tables': {'way': 'a int, b int'}, 'setup': ["INSERT INTO f.way VALUES (1, 2), (1, 3), (2, 4), (3, 4), (4, 5)"],
+        'query': 'WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT w.b FROM r JOIN f.way w ON w.a = r.n) SELECT n FROM r',
+        'transactions': [["DELETE FROM f.way WHERE a = 2"], ["INSERT INTO f.way VALUES (2, 4), (2, 4)"], ["DELETE FROM f.way WHERE a = 4"], ["INSERT INTO f.way VALUES (4, 5)", "DELETE FROM f.way WHERE a = 3"]],
+    },
+})
