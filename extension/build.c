@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
@@ -737,6 +738,7 @@ pgt_build_query(Query *query, PgtLevel *up)
 	List *exprs;
 	PgtOp *op;
 
+	check_stack_depth();
 	if (query->setOperations != NULL)
 		return pgt_build_top(query, pgt_build_setop(&level, castNode(SetOperationStmt, query->setOperations)));
 	split = pgt_split_windows(query, pgt_target_exprs(query), &exprs);

@@ -3,6 +3,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "clock.h"
 #include "delta.h"
 #include "inner.h"
@@ -170,6 +172,7 @@ delta_union(PgtDeltaCtx *cxt, const PgtOp *op)
 static PgtFrom
 make_delta(PgtDeltaCtx *cxt, const PgtOp *op)
 {
+	check_stack_depth();
 	switch (op->kind)
 	{
 		case PGT_OP_SCAN:

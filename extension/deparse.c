@@ -9,6 +9,7 @@
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
@@ -460,6 +461,7 @@ post_recursion(const PgtOp *op)
 char *
 pgt_post(const PgtOp *op)
 {
+	check_stack_depth();
 	if (pgt_inner_bound(op))
 		return pgt_inner_rows(op->inner);
 	switch (op->kind)

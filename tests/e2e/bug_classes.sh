@@ -186,6 +186,16 @@ SQL
 check_eq "nor does one that went well" "$left" "0|0|0"
 check_eq "a session's cache gives way to what another session altered" "$(st_difference fracs)" "0,0"
 
+q "CREATE TABLE few (id int PRIMARY KEY); DO \$\$ BEGIN PERFORM pgtrickle.create_stream_table('many' || g, 'SELECT id FROM few WHERE id <> ' || g, '1d') FROM generate_series(1, 260) g; END \$\$; INSERT INTO few VALUES (1)"
+bounded=$(q_script <<'SQL'
+DO $$ BEGIN PERFORM pgtrickle.refresh_stream_table('many' || g) FROM generate_series(1, 260) g; END $$;
+SELECT evictions > 0, l1_size BETWEEN 100 AND 256 FROM pgtrickle.cache_stats();
+DO $$ BEGIN PERFORM pgtrickle.drop_stream_table('many' || g) FROM generate_series(2, 260) g; END $$;
+SQL
+)
+check_eq "and what it remembers is bounded" "$bounded" "t|t"
+assert_st_equal many1
+
 q "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS \$\$ BEGIN PERFORM pg_sleep(0.05); RETURN i; END \$\$"
 st slowly "SELECT id, slow(v) AS v FROM frac"
 refresh slowly

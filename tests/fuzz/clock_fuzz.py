@@ -238,7 +238,7 @@ def one_round(cur, seed, stats):
 
 
 CASES = {
-    # PITFALLS 7.9.9
+    # wrong readings of delta rules (docs/pitfalls.md): R9
     'inserted and expired between two refreshes': {
         'query': "SELECT id FROM f.e0 WHERE ts > now() - interval '1 hour'",
         'steps': [('2024-05-01 12:00+00', ["INSERT INTO f.e0 (id, ts) VALUES (1, '2024-05-01 11:30+00')"]),
@@ -247,7 +247,7 @@ CASES = {
         'query': "SELECT id FROM f.e0 WHERE ts > now() - interval '1 hour'",
         'steps': [('2024-05-01 12:00+00', ["INSERT INTO f.e0 (id, ts) VALUES (1, '2024-05-01 11:30+00')"]),
                   ('2024-05-01 14:00+00', ['DELETE FROM f.e0'])]},
-    # 7.9.10
+    # R10
     'two windows of one row': {
         'query': "SELECT id FROM f.e0 WHERE ts > now() - interval '10 minutes' OR ts < now() - interval '1 hour'",
         'steps': [('2024-05-01 12:00+00', ["INSERT INTO f.e0 (id, ts) VALUES (1, '2024-05-01 11:55+00')"]),
