@@ -34,7 +34,7 @@ def holds(test, check):
         return f'cmocka_unit_test({check})' in body
     if test.endswith(('.sql', '.spec')):
         return any(line == check or line.startswith(check + ';') for line in body.split('\n'))
-    return any(q + check + q in body for q in '"\'') or f'- {check}"' in body or f'{check}"; bad=1' in body or f' {check}\'' in body
+    return any(q + check + q in body for q in '"\'') or f'- {check}"' in body or f'{check}"; bad=1' in body
 
 
 def source(path):

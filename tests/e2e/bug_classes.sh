@@ -2,7 +2,8 @@
 # What systems of this kind have got wrong (docs/pitfalls.md) and no other test is about; each small, through the whole product, in a cluster
 # whose OIDs are above 2^31.  Last, a standby is promoted: another timeline.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_new client_min_messages=warning pg_trickle.min_schedule_seconds=0
+# definitions are known by NOTIFY or not at all
+cluster_new client_min_messages=warning pg_trickle.min_schedule_seconds=0 pg_trickle.max_poll_interval_ms=600000
 cluster_stop
 as_server "$PGT_BIN/pg_resetwal" -o 3000000000 -D "$CLUSTER_DATA" > "$PGT_DIR/resetwal.out" 2>&1
 cluster_start
