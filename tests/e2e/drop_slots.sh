@@ -3,19 +3,23 @@
 # So a drop that would leave somebody's slot unusable is refused, and so is creating the extension in the transaction that made it so.
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_new pg_trickle.min_schedule_seconds=0
-q "CREATE TABLE a (x int); CREATE TABLE b (x int); CREATE TABLE theirs (x int)"
+q "CREATE TABLE a (x int); CREATE TABLE b (x int); CREATE TABLE theirs (x int); CREATE PUBLICATION theirs FOR TABLE theirs"
 q "CREATE DATABASE elsewhere"
 extension_new
 create() { echo "SELECT pgtrickle.create_stream_table('$1', 'SELECT count(*) AS n FROM $2', '1s');"; }
 script() { printf '%s\n' "SET client_min_messages = warning;" "$@" | q_script -v VERBOSITY=verbose 2>&1; }
-decoded() { q "SELECT count(*) FROM pg_logical_slot_get_changes('other', NULL, NULL) WHERE data LIKE 'table public.theirs:%'"; }
+# inserts into theirs that the slot has yet to tell of
+decoded()
+{
+	q "SELECT count(*) FROM pg_logical_slot_get_binary_changes('other', NULL, NULL, 'proto_version', '1', 'publication_names', 'theirs') WHERE get_byte(data, 0) = ascii('I')"
+}
 refused() { grep -c "ERROR:  $1: " <<< "$2"; }
 
 # ---- a slot of somebody else's that has a registration still to decode
 script "$(create sa a)" > /dev/null
 consumer_start
-q "SELECT slot_name FROM pg_create_logical_replication_slot('other', 'test_decoding')" > /dev/null
-q "SELECT slot_name FROM pg_create_logical_replication_slot('far', 'test_decoding')" -d elsewhere > /dev/null
+q "SELECT slot_name FROM pg_create_logical_replication_slot('other', 'pgoutput')" > /dev/null
+q "SELECT slot_name FROM pg_create_logical_replication_slot('far', 'pgoutput')" -d elsewhere > /dev/null
 script "$(create sb b)" > /dev/null
 q "INSERT INTO theirs VALUES (1)"
 out=$(script "DROP EXTENSION pg_trickle CASCADE")

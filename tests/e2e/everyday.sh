@@ -8,11 +8,13 @@ extension_new
 consumer_start
 sed '/^-- CHANGES/,$d' "$here/_everyday.sql" | q_script
 
+xml=$(q "SELECT xmlelement(name x) IS NOT NULL" 2> /dev/null || echo f)
 # A line: the query; or "FULL: ", why it is compared, " | ", the query.
 n=0
 declare -a query=() expected=()
 while IFS= read -r line; do
 	[[ $line =~ ^(--.*)?$ ]] && continue
+	[[ $line = *xml* && $xml = f ]] && continue             # a server built without libxml
 	n=$((n + 1))
 	mode=DIFFERENTIAL
 	expected[n]=DIFFERENTIAL

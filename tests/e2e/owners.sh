@@ -124,7 +124,7 @@ gone()
 	check_sql "$1: a source has identity FULL before" "SELECT relreplident FROM pg_class WHERE oid = 'work.yours'::regclass" f
 	consumer_stop TERM
 	poll_until "SELECT active FROM pg_replication_slots WHERE slot_name = '$PGT_SLOT'" f
-	q "SELECT pg_create_logical_replication_slot('other', 'test_decoding')" > /dev/null
+	q "SELECT pg_create_logical_replication_slot('other', 'pgoutput')" > /dev/null
 	q "CREATE TABLE IF NOT EXISTS work.news (id int PRIMARY KEY); $(st work.late "SELECT id FROM work.news")" > /dev/null
 	check_error "$1: refused while another slot has yet to decode a registration" "$2" 55006 "\"other\" would become unusable"
 	q "SELECT pg_drop_replication_slot('other')"

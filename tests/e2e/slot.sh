@@ -58,8 +58,8 @@ refuses()
 	fi
 }
 
-q "SELECT pg_create_logical_replication_slot('other', 'test_decoding')" > /dev/null
-refuses "a slot with another plugin is refused" other trickle test_decoding
+q "SELECT pg_create_logical_replication_slot('other', 'pgoutput')" > /dev/null
+refuses "a slot with another plugin is refused" other trickle pgoutput
 refuses "a slot that does not exist is refused" nothere trickle nothere
 q "CREATE ROLE plain LOGIN; GRANT pgtrickle_consumer TO plain"
 refuses "a role without REPLICATION is refused" trickle plain REPLICATION --check
