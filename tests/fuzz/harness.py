@@ -29,7 +29,11 @@ def connect(dsn, statements):
                 'DROP SCHEMA IF EXISTS f CASCADE; DROP SCHEMA IF EXISTS e CASCADE')
     cur.execute("SET statement_timeout = '60s'; SET jit = off")
     for sql in statements:
-        cur.execute(sql)
+        cur.execute('SAVEPOINT statement')
+        try:
+            cur.execute(sql)
+        except psycopg2.errors.FeatureNotSupported:         # a server without contrib or ICU
+            cur.execute('ROLLBACK TO statement')
     conn.commit()
     return conn
 
