@@ -45,7 +45,7 @@ same_image(const PgtCol *col, const char *l, const char *r)
 {
 	if (pgt_col_image_safe(col))
 		return pgt_same(col, l, r);
-	return psprintf("(%s::pg_catalog.text IS NOT DISTINCT FROM %s::pg_catalog.text)", l, r);
+	return psprintf("(%s IS NOT DISTINCT FROM %s)", pgt_image(col, l), pgt_image(col, r));
 }
 
 /* --- bags --- */

@@ -207,7 +207,7 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 	pgt_add_entry(block, rtindex, vars_of(op, shift + 1));
 }
 
-/* The rows of the recursion around it, all columns. */
+/* Rows of an entry's columns, of no table: those of the recursion around it, or of what could not be built. */
 static PgtOp *
 build_self(RangeTblEntry *rte)
 {
@@ -242,6 +242,12 @@ build_cte(PgtBlock *block, RangeTblEntry *rte)
 	PgtLevel *level;
 	CommonTableExpr *cte = pgt_find_cte(block->level, rte, &level);
 
+	/* the template of the subquery that the WITH belongs to keeps it (build_whole.c); from further inside it cannot be reached */
+	if (!cte->cterecursive && pgt_is_correlated(cte->ctequery))
+	{
+		pgt_not_built("WITH inside a subquery that refers to the query around it, read by a subquery of that", "Write the WITH query in its place.");
+		return build_self(rte);
+	}
 	return cte->cterecursive ? pgt_build_recursion(cte, level) : pgt_build_query((Query *) cte->ctequery, level);
 }
 
@@ -636,6 +642,34 @@ pgt_make_distinct(PgtOp *child)
 	return make_agg(child, child->ncols, NIL, false);
 }
 
+/* The cast is written out: a part of a set operation may stand alone in a statement, where nothing else gives its columns their types. */
+static Node *
+explicit_cast(Node *e)
+{
+	if (IsA(e, FuncExpr))
+		((FuncExpr *) e)->funcformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, RelabelType))
+		((RelabelType *) e)->relabelformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, CoerceViaIO))
+		((CoerceViaIO *) e)->coerceformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, ArrayCoerceExpr))
+		((ArrayCoerceExpr *) e)->coerceformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, ConvertRowtypeExpr))
+		((ConvertRowtypeExpr *) e)->convertformat = COERCE_EXPLICIT_CAST;
+	return e;
+}
+
+static Node *
+with_collation(Node *e, Oid collation)
+{
+	CollateExpr *c = makeNode(CollateExpr);
+
+	c->arg = (Expr *) e;
+	c->collOid = collation;
+	c->location = -1;
+	return (Node *) c;
+}
+
 /* Expressions in the set operation's column types, as the planner will coerce them. */
 List *
 pgt_coerce_columns(List *exprs, SetOperationStmt *setop)
@@ -650,8 +684,10 @@ pgt_coerce_columns(List *exprs, SetOperationStmt *setop)
 		Node *e = lfirst(le);
 
 		if (exprType(e) != lfirst_oid(t))
-			e = coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION");
-		if (exprCollation(e) != lfirst_oid(c))
+			e = explicit_cast(coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION"));
+		if (exprCollation(e) != lfirst_oid(c) && OidIsValid(lfirst_oid(c)))
+			e = with_collation(e, lfirst_oid(c));
+		else if (exprCollation(e) != lfirst_oid(c))
 			e = (Node *) makeRelabelType((Expr *) e, exprType(e), exprTypmod(e), lfirst_oid(c), COERCE_IMPLICIT_CAST);
 		targets = lappend(targets, e);
 	}

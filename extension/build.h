@@ -91,7 +91,7 @@ extern Node *pgt_lower_sublinks(Node *qual, PgtOp **left, PgtOp **right);    /* 
 extern void pgt_check_closed(PgtOp *op);                                     /* nothing refers to a level that is gone */
 extern bool pgt_is_closed(PgtOp *op);
 extern bool pgt_is_dependent(RangeTblEntry *rte);
-extern Query *pgt_make_template(PgtLevel *up, Query *q, bool exists);         /* of a subquery of `up` */
+extern Query *pgt_make_template(PgtLevel *up, Query *q, SubLinkType type);    /* of a subquery of `up`; one in FROM is as EXPR */
 extern Query *pgt_template_above(PgtBlock *block);                            /* without FROM and WHERE */
 extern RangeTblEntry *pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte); /* a dependent FROM item over the block's inputs */
 extern RangeTblEntry *pgt_placeholder_for(PgtOp *op);

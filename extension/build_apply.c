@@ -30,7 +30,7 @@ typedef struct KnownTemplate
 {
 	Query *level;
 	Query *subquery;
-	bool exists;
+	SubLinkType type;
 	Query *template;
 } KnownTemplate;
 
@@ -328,24 +328,52 @@ is_buildable(Query *q)
 	return found.full_reason == NULL;
 }
 
+/* ARRAY(SELECT ...) shows the order of the rows, which a node does not have: so it yields the sort keys, too. */
+static Query *
+read_sorted(PgtLevel *level)
+{
+	Query *q = copyObject(level->query);
+	Query *t;
+	ListCell *lc;
+
+	foreach (lc, q->targetList)
+	{
+		TargetEntry *tle = lfirst(lc);
+
+		tle->resjunk = false;
+		if (tle->resname == NULL)
+			tle->resname = psprintf("k%d", tle->resno);
+	}
+	t = read_all(pgt_build_query(q, level->up));
+	foreach (lc, level->query->targetList)
+	{
+		TargetEntry *tle = list_nth(t->targetList, foreach_current_index(lc));
+
+		tle->resjunk = ((TargetEntry *) lfirst(lc))->resjunk;
+		tle->ressortgroupref = ((TargetEntry *) lfirst(lc))->ressortgroupref;
+	}
+	t->sortClause = copyObject(level->query->sortClause);
+	return t;
+}
+
 Query *
-pgt_make_template(PgtLevel *up, Query *q, bool exists)
+pgt_make_template(PgtLevel *up, Query *q, SubLinkType type)
 {
 	PgtLevel level = {copyObject(q), up};
 	Query *t;
 
-	if (exists)
+	if (type == EXISTS_SUBLINK)
 		strip_exists(level.query);
 	if (!reads_walker((Node *) level.query, NULL))
 		return level.query;
 	if (!pgt_is_correlated((Node *) level.query) && is_buildable(level.query))
-		return read_all(pgt_build_query(level.query, up));
+		return type == ARRAY_SUBLINK ? read_sorted(&level) : read_all(pgt_build_query(level.query, up));
 	t = level.query->setOperations == NULL ? split_template(&level) : NULL;
 	return t != NULL ? t : pgt_whole_template(&level);
 }
 
 static Query *
-template_of(PgtLevel *level, Query *subquery, bool exists)
+template_of(PgtLevel *level, Query *subquery, SubLinkType type)
 {
 	KnownTemplate *k;
 	ListCell *lc;
@@ -353,14 +381,14 @@ template_of(PgtLevel *level, Query *subquery, bool exists)
 	foreach (lc, known)
 	{
 		k = lfirst(lc);
-		if (k->level == level->query && k->exists == exists && equal(k->subquery, subquery))
+		if (k->level == level->query && k->type == type && equal(k->subquery, subquery))
 			return copyObject(k->template);
 	}
 	k = palloc(sizeof(KnownTemplate));
 	k->level = level->query;
 	k->subquery = copyObject(subquery);
-	k->exists = exists;
-	k->template = pgt_make_template(level, subquery, exists);
+	k->type = type;
+	k->template = pgt_make_template(level, subquery, type);
 	known = lappend(known, k);
 	return copyObject(k->template);
 }
@@ -378,7 +406,7 @@ prepare_mutator(Node *node, PgtLevel *level)
 
 		*s = *(SubLink *) node;
 		s->testexpr = prepare_mutator(s->testexpr, level);
-		s->subselect = (Node *) template_of(level, castNode(Query, s->subselect), s->subLinkType == EXISTS_SUBLINK);
+		s->subselect = (Node *) template_of(level, castNode(Query, s->subselect), s->subLinkType);
 		return (Node *) s;
 	}
 	return expression_tree_mutator(node, prepare_mutator, level);
@@ -711,7 +739,7 @@ pgt_rebased_entry(PgtBlock *block, RangeTblEntry *rte)
 	switch (rte->rtekind)
 	{
 		case RTE_SUBQUERY:
-			out->subquery = (Query *) pgt_rebase(block, (Node *) pgt_make_template(block->level, rte->subquery, false));
+			out->subquery = (Query *) pgt_rebase(block, (Node *) pgt_make_template(block->level, rte->subquery, EXPR_SUBLINK));
 			out->alias = makeAlias("s", NIL);
 			for (int i = 1; i <= list_length(rte->eref->colnames); i++)
 				out->alias->colnames = lappend(out->alias->colnames, makeString(psprintf("c%d", i)));

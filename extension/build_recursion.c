@@ -117,10 +117,13 @@ pgt_build_recursion(CommonTableExpr *cte, PgtLevel *level)
 		pgt_not_built("WITH RECURSIVE with SEARCH or CYCLE", CYCLE_HINT);
 		return op;
 	}
+	if (pgt_is_correlated((Node *) own.query))
+	{
+		pgt_not_built("WITH RECURSIVE that refers to the query around it", "Recurse over all rows, and join the result with the query around it.");
+		return op;
+	}
 	op->distinct = !setop->all;
 	op->children = list_make2(build_term(&own, setop->larg, setop), build_term(&own, setop->rarg, setop));
-	if (pgt_is_correlated((Node *) own.query))
-		pgt_not_built("WITH RECURSIVE that refers to the query around it", "Recurse over all rows, and join the result with the query around it.");
 	if (pgt_op_self(op) == 0 || count_self(pgt_op_child(op, 2)) != 1 || count_self(pgt_op_child(op, 1)) != 0)
 		pgt_not_built("a recursive term that is no inner join", STEP_HINT);
 	else

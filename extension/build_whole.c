@@ -130,7 +130,7 @@ keep_set_operation(PgtLevel *level)
 
 		if (rte->rtekind != RTE_SUBQUERY)
 			continue;
-		rte->subquery = pgt_make_template(level, rte->subquery, false);
+		rte->subquery = pgt_make_template(level, rte->subquery, EXPR_SUBLINK);
 	}
 	t->cteList = NIL;
 	t->limitCount = pgt_rebase(&block, t->limitCount);

@@ -315,6 +315,8 @@ canon_walker(Node *node, CanonContext *cxt)
 		pgt_canon_order((Query *) node, cxt->findings);
 		return query_tree_walker((Query *) node, canon_walker, &level, 0);
 	}
+	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ARRAY_SUBLINK)
+		pgt_canon_array(castNode(Query, ((SubLink *) node)->subselect), cxt->findings);
 	if (IsA(node, Aggref) && order_matters((Aggref *) node))
 		canon_aggregate(cxt->query, (Aggref *) node, cxt->findings);
 	return expression_tree_walker(node, canon_walker, cxt);

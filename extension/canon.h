@@ -12,6 +12,7 @@ extern bool pgt_order_matters(Oid aggregate, List *args);
 /* canon_order.c */
 extern Node *pgt_image_of(Node *expr); /* text in collation "C"; NULL: the type has no text */
 extern void pgt_canon_order(Query *query, PgtFindings *findings);
+extern void pgt_canon_array(Query *query, PgtFindings *findings); /* the subquery of ARRAY(...) */
 extern void pgt_canon_windows(Query *query, PgtFindings *findings);
 extern bool pgt_sort_by_rows(Query *query); /* sort also by all columns shown; false: they were all sort keys */
 

@@ -1,8 +1,8 @@
 /*
- * canon_order.c - one answer where ORDER BY leaves several: LIMIT, DISTINCT ON and window functions over ties.
+ * canon_order.c - one answer where ORDER BY leaves several: LIMIT, DISTINCT ON, ARRAY() and window functions over ties.
  *
  * Rows that tie are told apart by everything that the query shows of them, by value and where equal values have several images
- * by the image as text: what still ties is interchangeable.  LIMIT and DISTINCT ON get the other columns as last sort keys.
+ * by the image as text: what still ties is interchangeable.  LIMIT, DISTINCT ON and ARRAY() get the other columns as last sort keys.
  *
  * A window gets them only where that changes no frame and no peers: row_number, ntile, lag and lead (which look at neither), and
  * ROWS frames.  A function over the whole partition in no order gets an order and a ROWS frame of everything.  A function that
@@ -217,6 +217,18 @@ pgt_canon_order(Query *query, PgtFindings *findings)
 	}
 	else if (limited && canon_rows(query, query->distinctClause == NIL))
 		findings->notices = lappend(findings->notices, "LIMIT without a total order is ambiguous: the rows are now also sorted by their other columns");
+}
+
+/* The order of the rows is shown, so it must be one. */
+void
+pgt_canon_array(Query *query, PgtFindings *findings)
+{
+	if (query->limitOption == LIMIT_OPTION_WITH_TIES)
+		return;
+	if (query->hasDistinctOn)
+		sort_by_distinct(query);
+	if (canon_rows(query, query->distinctClause == NIL || query->hasDistinctOn))
+		findings->notices = lappend(findings->notices, "ARRAY(SELECT ...) without a total order is ambiguous: the rows are now also sorted by their values");
 }
 
 /* --- windows --- */

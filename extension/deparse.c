@@ -315,8 +315,8 @@ pgt_post_outer(const PgtOp *op, int ordinal, const char *instead)
  * Equal values may have several images (1.0 and 1.00), and which one a group shows is the plan's choice.  Below other operators
  * the same group is computed in several statements, whose rows have to cancel: so the least image, as text, is taken.
  */
-static char *
-nested_key(const PgtCol *col, int k)
+char *
+pgt_least_image(const PgtCol *col, int k)
 {
 	if (pgt_col_image_safe(col))
 		return psprintf("a1.c%d", k);
@@ -412,7 +412,7 @@ pgt_aggregate(const PgtOp *op, const char *from, const char *more)
 	initStringInfo(&s);
 	for (int k = 1; k <= op->nkeys; k++)
 		appendStringInfo(&s, "%s%s AS c%d", n++ > 0 ? ", " : "",
-						 more == NULL ? nested_key(&op->cols[k - 1], k) : psprintf("a1.c%d", k), k);
+						 more == NULL ? pgt_least_image(&op->cols[k - 1], k) : psprintf("a1.c%d", k), k);
 	foreach (lc, op->aggs)
 	{
 		char *agg = more == NULL ? nested_aggregate(op, lfirst(lc), &context) : expr_in_context(lfirst(lc), op->children, &context);
@@ -529,6 +529,15 @@ pgt_same_key(const PgtCol *col, const char *left, const char *right)
 					left, empty, right, empty, left, right);
 }
 
+/* What tells equal values apart: their text, which a collation that takes different texts as equal must not compare. */
+char *
+pgt_image(const PgtCol *col, const char *value)
+{
+	bool blurs = OidIsValid(col->collation) && !get_collation_isdeterministic(col->collation);
+
+	return psprintf("%s::pg_catalog.text%s", value, blurs ? " COLLATE \"C\"" : "");
+}
+
 char *
 pgt_image_keys(const PgtCol *cols, int ncols, const char *alias)
 {
@@ -542,7 +551,7 @@ pgt_image_keys(const PgtCol *cols, int ncols, const char *alias)
 		if (pgt_type_has_eq(cols[i].type))
 			appendStringInfo(&s, "%s.c%d", alias, i + 1);
 		if (!pgt_col_image_safe(&cols[i]))
-			appendStringInfo(&s, "%s%s.c%d::pg_catalog.text", pgt_type_has_eq(cols[i].type) ? ", " : "", alias, i + 1);
+			appendStringInfo(&s, "%s%s", pgt_type_has_eq(cols[i].type) ? ", " : "", pgt_image(&cols[i], psprintf("%s.c%d", alias, i + 1)));
 	}
 	return s.data;
 }

@@ -330,15 +330,6 @@ windows_sql(const PgtOp *op, const char *from)
 	return psprintf("SELECT %s FROM %s a1", pgt_join2(pgt_columns("a1", n, 0), s.data), sorted_input(op, from));
 }
 
-/* Of the images that a group of equal rows has, the least is shown, whichever statement computes it. */
-static char *
-group_column(const PgtCol *col, int k)
-{
-	if (pgt_col_image_safe(col))
-		return psprintf("a1.c%d", k);
-	return psprintf("pg_catalog.min(a1.c%d::pg_catalog.text COLLATE \"C\")::%s", k, pgt_type_name(col->type, col->typmod));
-}
-
 static char *
 setop_sql(const PgtOp *op, const char *from)
 {
@@ -348,7 +339,7 @@ setop_sql(const PgtOp *op, const char *from)
 
 	initStringInfo(&s);
 	for (int k = 1; k <= op->ncols; k++)
-		appendStringInfo(&s, "%s AS c%d, ", group_column(&op->cols[k - 1], k), k);
+		appendStringInfo(&s, "%s AS c%d, ", pgt_least_image(&op->cols[k - 1], k), k);
 	if (op->part->all)
 		rows = op->part->except ? ", pg_catalog.generate_series(1, g.l - g.r)" : ", pg_catalog.generate_series(1, CASE WHEN g.l < g.r THEN g.l ELSE g.r END)";
 	else

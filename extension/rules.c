@@ -385,7 +385,40 @@ check_var(RuleContext *cxt, Var *v)
 		not_incremental(cxt, "a virtual generated column", "Make the generated column STORED, or repeat its expression.");
 }
 
+/* "x.*" where x names the columns of JOIN ... USING: a record of the names of those columns, which its text as ROW(...) has not. */
+static void
+refuse_named_record(RowExpr *row)
+{
+	ListCell *lc;
+
+	/* those that SEARCH and CYCLE are made of are looked at as a whole */
+	if (row->row_typeid != RECORDOID || row->row_format != COERCE_IMPLICIT_CAST)
+		return;
+	foreach (lc, row->colnames)
+		if (strcmp(strVal(lfirst(lc)), psprintf("f%d", foreach_current_index(lc) + 1)) != 0)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("a record of the merged columns of JOIN ... USING cannot be used in a stream table"),
+							errhint("Name the columns in a subquery and use its row.")));
+}
+
 static bool rule_walker(Node *node, RuleContext *cxt);
+
+/* Rows without columns cannot be told from each other, nor captured. */
+static void
+refuse_without_columns(Oid relid)
+{
+	Relation rel = table_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	bool any = false;
+
+	for (int i = 0; i < desc->natts; i++)
+		any |= !TupleDescAttr(desc, i)->attisdropped;
+	if (!any)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("\"%s\" cannot be a source of a stream table", RelationGetRelationName(rel)),
+						errdetail("It has no columns."), errhint("Add a column to it.")));
+	table_close(rel, AccessShareLock);
+}
 
 static void
 check_level(RuleContext *cxt, Query *query, bool by_row)
@@ -396,9 +429,15 @@ check_level(RuleContext *cxt, Query *query, bool by_row)
 		if ((!by_row || query_rules[i].anywhere) && query_rules[i].applies(query))
 			not_incremental(cxt, query_rules[i].name, query_rules[i].hint);
 	foreach (lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst(lc);
+
+		if (rte->rtekind == RTE_RELATION && rte->relkind != RELKIND_VIEW)
+			refuse_without_columns(rte->relid);
 		for (int i = 0; i < lengthof(entry_rules); i++)
-			if (entry_rules[i].applies(lfirst(lc)))
+			if (entry_rules[i].applies(rte))
 				not_incremental(cxt, entry_rules[i].name, entry_rules[i].hint);
+	}
 }
 
 static bool
@@ -416,6 +455,8 @@ rule_walker(Node *node, RuleContext *cxt)
 			not_incremental(cxt, "a subquery as a key of groups, inside a subquery that refers to the query around it", "Compute the key in a subquery in FROM.");
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}
+	if (IsA(node, RowExpr))
+		refuse_named_record((RowExpr *) node);
 	if (IsA(node, Var))
 		check_var(cxt, (Var *) node);
 	else if (IsA(node, SQLValueFunction))

@@ -8,6 +8,52 @@ RAW = 'r(n, q, d) AS (SELECT a, c, 0 FROM f.edge WHERE a = 1 UNION ALL SELECT e.
 REACH = 'r(a, b) AS (SELECT a, b FROM f.edge UNION SELECT r.a, e.b FROM r JOIN f.edge e ON e.a = r.b)'
 
 CASES = {
+    'parts of a set operation in other types': {    # the cast is the server's, and no part of the text
+        'setup': ["INSERT INTO f.t1 (k, v, n, x) VALUES (1, 1, 1.0, 1), (2, 7, 2.50, -0.0), (2, 7, 2.5, 0)", "INSERT INTO f.t2 (id, k, n) VALUES (1, 1, 1.00), (2, 3, 9)"],
+        'query': 'SELECT n AS a FROM f.t2 UNION ALL SELECT k FROM f.t1 UNION ALL SELECT v::bigint FROM f.t1',
+        'transactions': [["UPDATE f.t1 SET k = k + 1"], ["INSERT INTO f.t1 (k) VALUES (NULL), (5)", "UPDATE f.t2 SET n = 7"], ["DELETE FROM f.t1 WHERE k = 2"], ["DELETE FROM f.t1"]],
+    },
+    'EXCEPT ALL of floats and whole numbers': {
+        'setup': ["INSERT INTO f.t1 (k, x) VALUES (1, 1), (2, 2.5), (0, 0)", "INSERT INTO f.t3 (k, x) VALUES (1, 1), (3, -0.0)"],
+        'query': 'SELECT x FROM f.t1 EXCEPT ALL SELECT k FROM f.t3',
+        'transactions': [["UPDATE f.t1 SET x = -x"], ["INSERT INTO f.t3 (k) VALUES (0), (-1)"], ["DELETE FROM f.t3", "UPDATE f.t1 SET x = 3"]],
+    },
+    'a collation given to one part of UNION': {
+        'tables': {'word': 'a text COLLATE "C", o text COLLATE "POSIX"'}, 'setup': ["INSERT INTO f.word VALUES ('a', 'A'), ('b', 'a')"],
+        'query': 'SELECT a COLLATE "POSIX" AS a FROM f.word UNION SELECT o FROM f.word UNION SELECT s FROM f.t1 ORDER BY 1 LIMIT 3',
+        'transactions': [["INSERT INTO f.word VALUES ('B', NULL)", "INSERT INTO f.t1 (s) VALUES ('0')"], ["DELETE FROM f.word WHERE a = 'B'", "UPDATE f.word SET o = a"], ["DELETE FROM f.word"]],
+    },
+    'values that a collation takes as equal': {     # a group of them shows the least, in the column's collation
+        'tables': {'ci': 'id int, s text COLLATE f.ci', 'di': 's text COLLATE f.ci'},
+        'setup': ["INSERT INTO f.ci VALUES (1, 'a'), (2, 'A'), (3, 'b'), (4, NULL)", "INSERT INTO f.di VALUES ('A'), ('B'), ('c')"],
+        'query': 'SELECT x.s, count(*) AS n FROM (SELECT s FROM f.ci INTERSECT SELECT s FROM f.di) x JOIN f.ci y ON y.s = x.s GROUP BY x.s',
+        'transactions': [["INSERT INTO f.ci VALUES (5, 'C'), (6, 'B')"], ["DELETE FROM f.di WHERE s = 'a'"], ["UPDATE f.ci SET s = lower(s)", "INSERT INTO f.di VALUES ('a')"], ["DELETE FROM f.ci WHERE id < 4"]],
+    },
+    'and that another collation tells apart': {
+        'tables': {'ci': 'id int, s text COLLATE f.ci'}, 'setup': ["INSERT INTO f.ci VALUES (1, 'a'), (2, 'A'), (3, 'b'), (4, NULL)"],
+        'query': 'SELECT x.s COLLATE "C" AS s, count(y.s) AS n FROM f.ci x JOIN f.ci y ON x.s = y.s COLLATE "C" GROUP BY x.s COLLATE "C"',
+        'transactions': [["INSERT INTO f.ci VALUES (5, 'a'), (6, 'A'), (7, 'B')"], ["UPDATE f.ci SET s = 'A' WHERE id IN (1, 3)", "INSERT INTO f.ci VALUES (8, 'a')"], ["DELETE FROM f.ci WHERE id IN (2, 5)"]],
+    },
+    'the order of ARRAY(SELECT ...)': {             # of a subquery that refers to nothing outside
+        'setup': ["INSERT INTO f.t1 (id, k, n) SELECT g, (g * 5) % 7, (g % 3)::numeric(3,1) FROM generate_series(1, 12) g"],
+        'query': "SELECT t.id, ARRAY(SELECT k FROM f.t1 ORDER BY n DESC, id) AS a, ARRAY(SELECT n FROM f.t1 ORDER BY k LIMIT 4) AS b, ARRAY(SELECT DISTINCT k FROM f.t1 ORDER BY k DESC) AS c, "
+                 "ARRAY(SELECT k FROM f.t1 GROUP BY k ORDER BY count(*), k) AS d FROM f.t3 t",
+        'transactions': [["INSERT INTO f.t3 (id) VALUES (1), (2)"], ["UPDATE f.t1 SET n = 1.00 WHERE id IN (3, 7)"], ["UPDATE f.t1 SET k = 3 WHERE id < 4", "DELETE FROM f.t3 WHERE id = 2"],
+                         ["INSERT INTO f.t1 (id, k, n) VALUES (20, NULL, NULL), (21, 99, 0)"], ["DELETE FROM f.t1 WHERE id > 3"], ["DELETE FROM f.t1"]],
+    },
+    'the order of ARRAY() where rows tie': {        # what was stored and what is taken away are computed from rows in other orders
+        'setup': ["INSERT INTO f.t1 (id, k, n) SELECT g, g % 3, g % 2 FROM generate_series(1, 12) g", "INSERT INTO f.t3 (id, k) VALUES (1, 0), (2, 1), (3, 2)"],
+        'query': 'SELECT t.id, ARRAY(SELECT u.id FROM f.t1 u WHERE u.k = t.k) AS a, ARRAY(SELECT u.id FROM f.t1 u WHERE u.k <= t.k ORDER BY u.n) AS b FROM f.t3 t',
+        'transactions': [["DELETE FROM f.t1 WHERE id = 7"], ["UPDATE f.t1 SET id = 100 WHERE id = 1", "INSERT INTO f.t1 (id, k, n) VALUES (0, 1, 0), (-1, 2, 1)"], ["UPDATE f.t1 SET k = 1"], ["DELETE FROM f.t1"]],
+    },
+    'WITH that refers to the query around it, read further inside': {
+        'setup': [], 'transactions': [], 'full': 'WITH inside a subquery that refers to the query around it, read by a subquery of that',
+        'query': 'SELECT (WITH c(v) AS (VALUES (t.k)) SELECT (SELECT v FROM c)) AS v FROM f.t1 t',
+    },
+    'a recursion from a value of the query around it': {
+        'setup': [], 'transactions': [], 'full': 'WITH RECURSIVE that refers to the query around it',
+        'query': 'SELECT t.k, s.n FROM f.t1 t CROSS JOIN LATERAL (WITH RECURSIVE r(n) AS (SELECT t.k UNION SELECT n + 1 FROM r WHERE n < 10) SELECT n FROM r) s',
+    },
     'a recursion below a join and a condition': {
         'tables': GRAPH, 'setup': [*EDGES, "INSERT INTO f.t1 (k, s) VALUES (2, 'two'), (3, 'three'), (4, 'four'), (4, NULL)"],
         'query': f'WITH RECURSIVE {RAW} SELECT r.n, r.q::text AS q, t.s FROM r JOIN f.t1 t ON t.k = r.n WHERE r.d < 3',

@@ -35,6 +35,8 @@ METHODS = ('hashagg', 'sort', 'hashjoin', 'mergejoin', 'nestloop', 'seqscan', 'i
 class Round:
     """One ST over the tables of the current transaction."""
 
+    path = 'f, public'
+
     def __init__(self, cur, query, tables=TABLES, stats=None, plans=None):
         self.cur = cur
         self.plans = plans      # random.Random: every statement is planned with other methods, as growing tables would have it
@@ -54,7 +56,7 @@ class Round:
             self.plans = None   # a query with several answers is compared in the plan that it has
 
     def compile(self, changed):
-        self.cur.execute("SET LOCAL search_path = f, public")
+        self.cur.execute(f"SET LOCAL search_path = {self.path}")
         self.cur.execute("SELECT section, kind, name, sql FROM pgtrickle._compile(%s, 'f.st', %s::int[])", (self.query, changed))
         out = {}
         for section, kind, name, sql in self.cur.fetchall():
@@ -167,8 +169,8 @@ class Round:
         if missing or extra:
             raise Difference(f'{what}: verify SQL says missing {missing}, extra {extra}')
 
-    def transaction(self, changes):
-        """Changes the tables and brings the ST up to date by its delta program."""
+    def log(self, changes):
+        """Changes the tables, with the changes of source i in __pgt_src<i>.  Returns which sources changed."""
         for t in self.tables:
             self.cur.execute(f'DELETE FROM f.log_{t}')
         for sql in changes:
@@ -185,6 +187,11 @@ class Round:
                 changed.append(i)
             else:
                 self.run(f'DROP TABLE __pgt_src{i}')
+        return changed
+
+    def transaction(self, changes):
+        """Changes the tables and brings the ST up to date by its delta program."""
+        changed = self.log(changes)
         self.run('CREATE TEMP TABLE before AS TABLE f.st')
         compiled = self.compile(changed)
         out = None

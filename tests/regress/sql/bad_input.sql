@@ -11,6 +11,8 @@ CREATE VIEW v AS SELECT id FROM t;
 CREATE MATERIALIZED VIEW mv AS SELECT id FROM t;
 CREATE TABLE secured (a int);
 CREATE TABLE plain (a int);
+CREATE TABLE empty ();
+CREATE TABLE other (id int);
 CREATE SEQUENCE seq;
 INSERT INTO t SELECT i, i % 5 FROM generate_series(1, 20) i;
 CREATE FUNCTION vol() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1';
@@ -73,6 +75,8 @@ SELECT tryc('x', 'SELECT id, 1 / (v - v) AS boom FROM t');
 -- sources
 SELECT tryc('x', 'SELECT a FROM unlogged');
 SELECT tryc('x', 'SELECT a FROM temporary');
+SELECT tryc('x', 'SELECT count(*) FROM empty');
+SELECT tryc('x', 'SELECT to_jsonb(j.*) AS j FROM t JOIN other USING (id) AS j');
 SELECT tryc('x', 'SELECT id FROM mv');
 SELECT tryc('x', 'SELECT relname FROM pg_class');
 SELECT tryc('x', 'SELECT last_value FROM seq');
