@@ -642,23 +642,6 @@ pgt_make_distinct(PgtOp *child)
 	return make_agg(child, child->ncols, NIL, false);
 }
 
-/* The cast is written out: a part of a set operation may stand alone in a statement, where nothing else gives its columns their types. */
-static Node *
-explicit_cast(Node *e)
-{
-	if (IsA(e, FuncExpr))
-		((FuncExpr *) e)->funcformat = COERCE_EXPLICIT_CAST;
-	else if (IsA(e, RelabelType))
-		((RelabelType *) e)->relabelformat = COERCE_EXPLICIT_CAST;
-	else if (IsA(e, CoerceViaIO))
-		((CoerceViaIO *) e)->coerceformat = COERCE_EXPLICIT_CAST;
-	else if (IsA(e, ArrayCoerceExpr))
-		((ArrayCoerceExpr *) e)->coerceformat = COERCE_EXPLICIT_CAST;
-	else if (IsA(e, ConvertRowtypeExpr))
-		((ConvertRowtypeExpr *) e)->convertformat = COERCE_EXPLICIT_CAST;
-	return e;
-}
-
 static Node *
 with_collation(Node *e, Oid collation)
 {
@@ -684,7 +667,7 @@ pgt_coerce_columns(List *exprs, SetOperationStmt *setop)
 		Node *e = lfirst(le);
 
 		if (exprType(e) != lfirst_oid(t))
-			e = explicit_cast(coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION"));
+			e = coerce_to_common_type(NULL, e, lfirst_oid(t), "UNION");
 		if (exprCollation(e) != lfirst_oid(c) && OidIsValid(lfirst_oid(c)))
 			e = with_collation(e, lfirst_oid(c));
 		else if (exprCollation(e) != lfirst_oid(c))
@@ -830,6 +813,23 @@ is_plan_dependent(const PgtOp *root)
 	return has_plan_dependent_group(pgt_op_child(only, 1));
 }
 
+/* A merged column of JOIN ... USING stands for a column of one side, cast without a word; expressions take it as cast. */
+static bool
+cast_merged_columns(Node *node, void *context)
+{
+	ListCell *lc;
+	ListCell *col;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, cast_merged_columns, context);
+	foreach (lc, ((Query *) node)->rtable)
+		foreach (col, lfirst_node(RangeTblEntry, lc)->joinaliasvars)
+			lfirst(col) = pgt_explicit_cast(lfirst(col));
+	return query_tree_walker((Query *) node, cast_merged_columns, context, 0);
+}
+
 /* NULL, and the reason in `found`, when the query turns out not to be incremental. */
 PgtOp *
 pgt_build_tree(Query *query, PgtFindings *found)
@@ -839,6 +839,7 @@ pgt_build_tree(Query *query, PgtFindings *found)
 	next_id = 1;
 	findings = found;
 	pgt_apply_reset();
+	(void) cast_merged_columns((Node *) query, NULL);
 	op = pgt_as_select(pgt_build_query(query, NULL));
 	pgt_check_closed(op);
 	if (found->clocked)

@@ -178,6 +178,32 @@ pgt_quals(List *quals, List *inputs)
 	return s.data;
 }
 
+/*
+ * The deparser leaves out casts that nobody wrote, since the parser adds them again.  But a column of ours stands alone, where nothing
+ * else gives it its type: a part of a set operation, a row of VALUES, a merged column of JOIN ... USING.
+ */
+Node *
+pgt_explicit_cast(Node *expr)
+{
+	Node *e = expr == NULL ? NULL : copyObject(expr);
+
+	if (e == NULL)
+		return NULL;
+	if (IsA(e, FuncExpr) && ((FuncExpr *) e)->funcformat == COERCE_IMPLICIT_CAST)
+		((FuncExpr *) e)->funcformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, RelabelType) && exprType((Node *) ((RelabelType *) e)->arg) != ((RelabelType *) e)->resulttype)
+		((RelabelType *) e)->relabelformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, CoerceViaIO))
+		((CoerceViaIO *) e)->coerceformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, ArrayCoerceExpr))
+		((ArrayCoerceExpr *) e)->coerceformat = COERCE_EXPLICIT_CAST;
+	else if (IsA(e, ConvertRowtypeExpr))
+		((ConvertRowtypeExpr *) e)->convertformat = COERCE_EXPLICIT_CAST;
+	else
+		return expr;
+	return e;
+}
+
 char *
 pgt_targets(List *targets, List *inputs)
 {
@@ -187,8 +213,8 @@ pgt_targets(List *targets, List *inputs)
 
 	initStringInfo(&s);
 	foreach (lc, targets)
-		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "", expr_in_context(lfirst(lc), inputs, &context),
-						 foreach_current_index(lc) + 1);
+		appendStringInfo(&s, "%s%s AS c%d", foreach_current_index(lc) > 0 ? ", " : "",
+						 expr_in_context(pgt_explicit_cast(lfirst(lc)), inputs, &context), foreach_current_index(lc) + 1);
 	return s.data;
 }
 

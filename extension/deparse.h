@@ -67,6 +67,7 @@ extern char *pgt_same(const PgtCol *col, const char *left, const char *right);
 extern char *pgt_same_key(const PgtCol *col, const char *left, const char *right);
 
 /* What rows are grouped by when only identical images may be merged, and the value to select for it. */
+extern Node *pgt_explicit_cast(Node *expr); /* the same, its type in its text */
 extern char *pgt_image(const PgtCol *col, const char *value);
 extern char *pgt_least_image(const PgtCol *col, int k); /* of a group of a1 */
 extern char *pgt_image_keys(const PgtCol *cols, int ncols, const char *alias);
