@@ -21,6 +21,7 @@ typedef struct PgtFindings
 
 /* analyze.c: parse, analyse and rewrite under the current search_path; refuse what can never be an ST. */
 extern Query *pgt_analyze_text(const char *text);
+extern void pgt_make_readable(Query *query); /* of an analysed query: what the deparser writes of CYCLE can be read; in place */
 
 /* rules.c: apply the rule table to a query and everything below it. */
 extern void pgt_rules_apply(Query *query, PgtFindings *findings);

@@ -207,20 +207,6 @@ add_op(PgtBlock *block, int rtindex, PgtOp *op)
 	pgt_add_entry(block, rtindex, vars_of(op, shift + 1));
 }
 
-/* Rows of an entry's columns, of no table: those of the recursion around it, or of what could not be built. */
-static PgtOp *
-build_self(RangeTblEntry *rte)
-{
-	PgtOp *op = pgt_op_make(PGT_OP_SCAN, next_id++, list_length(rte->coltypes));
-
-	for (int i = 0; i < op->ncols; i++)
-	{
-		op->cols[i] = (PgtCol){list_nth_oid(rte->coltypes, i), list_nth_int(rte->coltypmods, i), list_nth_oid(rte->colcollations, i), false};
-		op->attnums = lappend_int(op->attnums, i + 1);
-	}
-	return op;
-}
-
 /* The WITH query that an entry reads, and the level that defines it. */
 CommonTableExpr *
 pgt_find_cte(PgtLevel *level, RangeTblEntry *rte, PgtLevel **where)
@@ -236,19 +222,42 @@ pgt_find_cte(PgtLevel *level, RangeTblEntry *rte, PgtLevel **where)
 	elog(ERROR, "common table expression \"%s\" not found", rte->ctename);
 }
 
+/* Rows of a WITH query's columns, of no table: those of the recursion around it, or of what could not be built. */
 static PgtOp *
-build_cte(PgtBlock *block, RangeTblEntry *rte)
+build_self(CommonTableExpr *cte)
+{
+	PgtOp *op = pgt_op_make(PGT_OP_SCAN, next_id++, 0);
+
+	op->ncols = pgt_search_columns(cte, &op->cols);
+	for (int i = 1; i <= op->ncols; i++)
+		op->attnums = lappend_int(op->attnums, i);
+	return op;
+}
+
+static void
+add_cte(PgtBlock *block, int rtindex, RangeTblEntry *rte)
 {
 	PgtLevel *level;
 	CommonTableExpr *cte = pgt_find_cte(block->level, rte, &level);
+	PgtOp *op;
 
 	/* the template of the subquery that the WITH belongs to keeps it (build_whole.c); from further inside it cannot be reached */
 	if (!cte->cterecursive && pgt_is_correlated(cte->ctequery))
 	{
 		pgt_not_built("WITH inside a subquery that refers to the query around it, read by a subquery of that", "Write the WITH query in its place.");
-		return build_self(rte);
+		op = build_self(cte);
 	}
-	return cte->cterecursive ? pgt_build_recursion(cte, level) : pgt_build_query((Query *) cte->ctequery, level);
+	else if (rte->self_reference)
+		op = build_self(cte);
+	else
+		op = cte->cterecursive ? pgt_build_recursion(cte, level) : pgt_build_query((Query *) cte->ctequery, level);
+	if (cte->search_clause == NULL && cte->cycle_clause == NULL)
+	{
+		add_op(block, rtindex, op);
+		return;
+	}
+	block->inputs = lappend(block->inputs, op);
+	pgt_add_entry(block, rtindex, pgt_search_entry(cte, vars_of(op, list_length(block->inputs))));
 }
 
 static PgtOp *
@@ -282,7 +291,7 @@ build_entry(PgtBlock *block, int rtindex)
 			add_op(block, rtindex, pgt_build_query(rte->subquery, block->level));
 			break;
 		case RTE_CTE:
-			add_op(block, rtindex, rte->self_reference ? build_self(rte) : build_cte(block, rte));
+			add_cte(block, rtindex, rte);
 			break;
 		case RTE_VALUES:
 			add_op(block, rtindex, build_values(block, rte));
@@ -760,6 +769,7 @@ pgt_build_query(Query *query, PgtLevel *up)
 	check_stack_depth();
 	if (query->setOperations != NULL)
 		return pgt_build_top(query, pgt_build_setop(&level, castNode(SetOperationStmt, query->setOperations)));
+	pgt_search_order(&level);
 	split = pgt_split_windows(query, pgt_target_exprs(query), &exprs);
 	if (query->groupingSets != NIL)
 		op = pgt_build_grouping_sets(&level, exprs);

@@ -82,6 +82,15 @@ extern PgtOp *pgt_build_grouping_sets(PgtLevel *level, List *exprs);
 extern PgtOp *pgt_build_recursion(CommonTableExpr *cte, PgtLevel *level); /* level: whose WITH it stands in */
 extern void pgt_check_recursions(PgtOp *root);                            /* once the tree is whole: those that are not maintained after all */
 
+/* build_search.c: SEARCH and CYCLE; "columns" are those of the RECURSION node */
+extern int pgt_search_columns(CommonTableExpr *cte, PgtCol **cols); /* how many, and what they are; without the clauses the query's own */
+extern bool pgt_search_is_built(CommonTableExpr *cte);              /* false: it said why not */
+extern List *pgt_search_entry(CommonTableExpr *cte, List *columns); /* what its columns are to queries, over the node's */
+extern List *pgt_search_base(CommonTableExpr *cte, List *exprs);    /* the node's columns, from those of the query */
+extern List *pgt_search_step(CommonTableExpr *cte, List *exprs, List *before, List **quals);
+extern Query *pgt_search_step_query(CommonTableExpr *cte, Query *step);
+extern void pgt_search_order(PgtLevel *level); /* ORDER BY of what SEARCH declares, in terms of columns; in place */
+
 /* build_apply.c */
 extern void pgt_apply_reset(void);         /* before each tree */
 extern bool pgt_is_correlated(Node *node); /* refers to a query level above the node's own */

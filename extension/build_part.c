@@ -86,7 +86,10 @@ sort_keys(List *clauses, int *column_of)
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
 
 		*key = (PgtSortKey){column_of[clause->tleSortGroupRef], clause->sortop, clause->nulls_first};
-		out = lappend(out, key);
+		if (OidIsValid(clause->sortop))
+			out = lappend(out, key);
+		else
+			((PgtSortKey *) llast(out))->more = lappend_int(((PgtSortKey *) llast(out))->more, key->col);
 	}
 	return out;
 }

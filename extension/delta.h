@@ -80,6 +80,10 @@ extern Bitmapset *pgt_near_by(const PgtOp *op, int ordinal);
 extern bool pgt_wants_bag(const PgtOp *op, int ordinal);
 extern PgtFrom pgt_rows_near(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *froms);
 
+/* What rows of the first child, an ENR, see of another under op->touches, and what an APPLY makes of them: now, or before the changes (delta_apply.c). */
+extern PgtFrom pgt_rows_seen(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched, bool old);
+extern char *pgt_apply_over(PgtDeltaCtx *cxt, const PgtOp *op, char *touched, bool old);
+
 /* Post rows whose columns `cols` are among the distinct rows of ENR `keys`, NULLs as values (delta_rows.c). */
 extern PgtFrom pgt_rows_of(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys);
 

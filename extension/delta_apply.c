@@ -289,6 +289,32 @@ over_touched(PgtDeltaCtx *cxt, const PgtOp *op, const char *touched, const char 
 	return pgt_template_sql(op, froms, true);
 }
 
+static char **
+bags_of(PgtDeltaCtx *cxt, const PgtOp *op, char *touched, bool old)
+{
+	int n = list_length(op->children);
+	Bags bags = {palloc0(sizeof(PgtFrom) * n), palloc0(sizeof(char *) * n), palloc0(sizeof(char *) * n)};
+
+	for (int i = 2; i <= n; i++)
+		bags.deltas[i - 1] = pgt_delta_netted(cxt, pgt_op_child(op, i));
+	for (int i = 2; i <= n; i++)
+		make_bags(cxt, op, i, touched, &bags);
+	return old ? bags.old : bags.new;
+}
+
+PgtFrom
+pgt_rows_seen(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, char *touched, bool old)
+{
+	return bags_of(cxt, op, touched, old)[ordinal - 1];
+}
+
+char *
+pgt_apply_over(PgtDeltaCtx *cxt, const PgtOp *op, char *touched, bool old)
+{
+	return psprintf("SELECT %s FROM (%s) q", pgt_columns("q", op->ncols, 0),
+					over_touched(cxt, op, touched, "1::pg_catalog.int8", bags_of(cxt, op, touched, old)));
+}
+
 PgtFrom
 pgt_delta_apply(PgtDeltaCtx *cxt, const PgtOp *op)
 {

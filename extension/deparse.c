@@ -325,16 +325,21 @@ pgt_post_select(const PgtOp *op, int ordinal, const char *instead)
 }
 
 char *
+pgt_outer_over(const PgtOp *op, const char *left, const char *right)
+{
+	char *quals = pgt_quals(op->quals, op->children);
+	int nleft = pgt_op_child(op, 1)->ncols;
+
+	return psprintf("SELECT %s FROM %s a1 %s JOIN %s a2 ON %s",
+					pgt_join2(pgt_columns("a1", nleft, 0), pgt_columns("a2", pgt_op_child(op, 2)->ncols, nleft)), left, op->full ? "FULL" : "LEFT", right,
+					quals == NULL ? "true" : quals);
+}
+
+char *
 pgt_post_outer(const PgtOp *op, int ordinal, const char *instead)
 {
-	PgtOp *l = pgt_op_child(op, 1);
-	PgtOp *r = pgt_op_child(op, 2);
-	char *quals = pgt_quals(op->quals, op->children);
-
-	return psprintf("SELECT %s FROM (%s) a1 %s JOIN (%s) a2 ON %s",
-					pgt_join2(pgt_columns("a1", l->ncols, 0), pgt_columns("a2", r->ncols, l->ncols)),
-					ordinal == 1 ? instead : pgt_post(l), op->full ? "FULL" : "LEFT", ordinal == 2 ? instead : pgt_post(r),
-					quals == NULL ? "true" : quals);
+	return pgt_outer_over(op, psprintf("(%s)", ordinal == 1 ? instead : pgt_post(pgt_op_child(op, 1))),
+						  psprintf("(%s)", ordinal == 2 ? instead : pgt_post(pgt_op_child(op, 2))));
 }
 
 /*

@@ -43,6 +43,9 @@ extern char *pgt_post_select(const PgtOp *op, int ordinal, const char *instead);
 extern char *pgt_post_select_over(const PgtOp *op, char **instead); /* of several; NULL: post state */
 extern char *pgt_post_outer(const PgtOp *op, int ordinal, const char *instead);
 
+/* An outer join over other FROM items. */
+extern char *pgt_outer_over(const PgtOp *op, const char *left, const char *right);
+
 /*
  * "SELECT keys, aggregates FROM <from> a1 GROUP BY keys" for an AGG node, with further output columns; more == NULL for an AGG
  * below other operators, whose rows must have the same image in every statement.

@@ -279,6 +279,17 @@ of_one_table(const PgtOp *op)
 	return op->kind == PGT_OP_SCAN;
 }
 
+static bool
+sorts_by_records(List *order)
+{
+	ListCell *lc;
+
+	foreach (lc, order)
+		if (((PgtSortKey *) lfirst(lc))->more != NIL)
+			return true;
+	return false;
+}
+
 /* Rows below a LIMIT, all of which every refresh would compute and sort; NULL where that is not so, or cannot be helped. */
 static PgtMargin *
 margin_below(const PgtOp *op)
@@ -288,7 +299,7 @@ margin_below(const PgtOp *op)
 	PgtMargin *margin;
 
 	if (limit->kind != PGT_PART_LIMIT || limit->count == NULL || limit->order == NIL || child->ncols == 0 || child->ncols > MAX_MARGIN_COLUMNS ||
-		bms_is_empty(child->sources) || order_served(child, ((PgtSortKey *) linitial(limit->order))->col))
+		bms_is_empty(child->sources) || sorts_by_records(limit->order) || order_served(child, ((PgtSortKey *) linitial(limit->order))->col))
 		return NULL;
 	for (int i = 0; i < child->ncols; i++)
 		if (!pgt_inner_can_keep(&child->cols[i]) || (!pgt_col_image_safe(&child->cols[i]) && !images_stay(child)))
@@ -312,7 +323,7 @@ plan_part(PgtOp *op, Use use, List **inners)
 		keep_margin(child, margin, text, inners);
 	}
 	else
-		plan_node(child, (Use){use.whole || op->part->keys == NIL, limit ? op->part->order : NIL}, inners);
+		plan_node(child, (Use){use.whole || op->part->keys == NIL, limit && !sorts_by_records(op->part->order) ? op->part->order : NIL}, inners);
 }
 
 static void
@@ -351,12 +362,17 @@ static void
 plan_terms(PgtOp *op, List **inners)
 {
 	PgtOp *step = pgt_op_child(op, 2);
-	ListCell *lc;
 
 	plan_node(pgt_op_child(op, 1), (Use){op->distinct, NIL}, inners);
-	foreach (lc, step->children)
-		if (!pgt_op_is_self(lfirst(lc)))
-			plan_input(lfirst(lc), inners);
+	while (!pgt_op_is_self(step))
+	{
+		int self = pgt_op_self(step);
+
+		for (int i = 1; i <= list_length(step->children); i++)
+			if (i != self)
+				plan_input(pgt_op_child(step, i), inners);
+		step = pgt_op_child(step, self);
+	}
 }
 
 static void

@@ -117,15 +117,15 @@ pgt_op_is_self(const PgtOp *op)
 }
 
 int
-pgt_op_self(const PgtOp *recursion)
+pgt_op_self(const PgtOp *op)
 {
-	const PgtOp *step = recursion->children == NIL ? NULL : pgt_op_child(recursion, 2);
-	ListCell *lc;
+	int last = op->kind == PGT_OP_SELECT && !op->clock ? list_length(op->children)
+			   : (op->kind == PGT_OP_OUTER && !op->full) || op->kind == PGT_OP_APPLY ? 1
+																					  : 0;
 
-	if (step != NULL && step->kind == PGT_OP_SELECT)
-		foreach (lc, step->children)
-			if (pgt_op_is_self(lfirst(lc)))
-				return foreach_current_index(lc) + 1;
+	for (int i = 1; i <= last; i++)
+		if (pgt_op_is_self(pgt_op_child(op, i)) || pgt_op_self(pgt_op_child(op, i)) > 0)
+			return i;
 	return 0;
 }
 

@@ -22,7 +22,7 @@ typedef enum PgtOpKind
 	PGT_OP_UNION,    /* UNION ALL of children with equal columns */
 	PGT_OP_APPLY,    /* a query over the first child whose subqueries read the other children: see template.h */
 	PGT_OP_PART,     /* computed one partition of the child's rows at a time: see part.h */
-	PGT_OP_RECURSION /* children base and step: the base's rows, and what the step, a SELECT over one SELF scan, makes of the node's rows */
+	PGT_OP_RECURSION /* children base and step: the base's rows, and what the step, which reads one SELF scan, makes of each of the node's rows */
 } PgtOpKind;
 
 typedef struct PgtCol
@@ -73,7 +73,7 @@ extern bool pgt_passes_columns(const PgtOp *child, List *targets);          /* a
 extern bool pgt_op_is_opaque(const PgtOp *op, bool (*kept)(const PgtOp *)); /* even for a few rows the planner would compute it whole */
 extern bool pgt_op_changed(const PgtOp *op, Bitmapset *changed);
 extern bool pgt_op_is_self(const PgtOp *op);
-extern int pgt_op_self(const PgtOp *recursion); /* ordinal of SELF among the step's inputs; 0: the step has another form */
+extern int pgt_op_self(const PgtOp *op); /* the child through which a step's node gets SELF's rows, one by one; 0: it does not */
 
 /* properties of a type that decide how rows are compared */
 extern bool pgt_type_has_eq(Oid type);

@@ -28,6 +28,7 @@ pgt_order_copy(List *order)
 		PgtSortKey *key = palloc(sizeof(PgtSortKey));
 
 		*key = *(PgtSortKey *) lfirst(lc);
+		key->more = list_copy(key->more);
 		copy = lappend(copy, key);
 	}
 	return copy;
@@ -87,9 +88,14 @@ static Bitmapset *
 add_order(Bitmapset *used, List *order)
 {
 	ListCell *lc;
+	ListCell *lm;
 
 	foreach (lc, order)
+	{
 		used = bms_add_member(used, ((PgtSortKey *) lfirst(lc))->col);
+		foreach (lm, ((PgtSortKey *) lfirst(lc))->more)
+			used = bms_add_member(used, lfirst_int(lm));
+	}
 	return used;
 }
 
@@ -124,6 +130,7 @@ renumber_order(List *order, int *map)
 {
 	List *out = NIL;
 	ListCell *lc;
+	ListCell *lm;
 
 	foreach (lc, order)
 	{
@@ -131,6 +138,9 @@ renumber_order(List *order, int *map)
 
 		*key = *(PgtSortKey *) lfirst(lc);
 		key->col = map[key->col];
+		key->more = list_copy(key->more);
+		foreach (lm, key->more)
+			lfirst_int(lm) = map[lfirst_int(lm)];
 		out = lappend(out, key);
 	}
 	return out;
@@ -231,6 +241,24 @@ operator_name(Oid opno)
 	return result;
 }
 
+/* The records of arrays; what their columns are called makes no difference to their order. */
+static char *
+records(const PgtSortKey *key)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	appendStringInfoString(&s, "pgtrickle._records('{c0");
+	for (int i = 1; i <= list_length(key->more); i++)
+		appendStringInfo(&s, ",c%d", i);
+	appendStringInfo(&s, "}', a1.c%d", key->col);
+	foreach (lc, key->more)
+		appendStringInfo(&s, ", a1.c%d", lfirst_int(lc));
+	appendStringInfoChar(&s, ')');
+	return s.data;
+}
+
 char *
 pgt_part_order_list(List *order)
 {
@@ -242,8 +270,8 @@ pgt_part_order_list(List *order)
 	{
 		PgtSortKey *key = lfirst(lc);
 
-		appendStringInfo(&s, "%sa1.c%d USING %s NULLS %s", s.len > 0 ? ", " : "", key->col, operator_name(key->sortop),
-						 key->nulls_first ? "FIRST" : "LAST");
+		appendStringInfo(&s, "%s%s USING %s NULLS %s", s.len > 0 ? ", " : "", key->more == NIL ? psprintf("a1.c%d", key->col) : records(key),
+						 operator_name(key->sortop), key->nulls_first ? "FIRST" : "LAST");
 	}
 	return s.data;
 }

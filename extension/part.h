@@ -24,6 +24,7 @@ typedef struct PgtSortKey
 	int col;
 	Oid sortop;
 	bool nulls_first;
+	List *more; /* of int: columns that are arrays as `col` is; what sorts are the records of their elements (build_search.c) */
 } PgtSortKey;
 
 typedef struct PgtWindow

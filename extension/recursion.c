@@ -6,6 +6,11 @@
  * of a value count as changed together, so that no row has to be told from its equal; columns whose values cannot be compared are no
  * part of it.
  *
+ * The step is a chain of nodes (levels), the lowest of which reads R.  A join is linear in its other inputs too, so each of them has these
+ * four parts.  An outer join and an APPLY are not, but what they make of one row depends on those rows of the other inputs that meet
+ * it: minus and plus are what a row that meets a changed one had made and makes, kept is what all other rows make.  A derivation
+ * passes the levels one after the other, so "the first that changed" is one input of one level.
+ *
  * UNION ALL counts derivations.  A lost one has a last element that went; before it anything old, behind it only what was kept:
  *     lost = closure under step(kept) of (base that went + step with a minus row, from R)
  * A new one has a first new element; before it a derivation that was not lost, behind it anything of today:
@@ -23,6 +28,7 @@
 #include "utils/lsyscache.h"
 
 #include "recursion.h"
+#include "template.h"
 
 /* What stands for an input of the step. */
 typedef enum Role
@@ -35,6 +41,15 @@ typedef enum Role
 	NROLES
 } Role;
 
+/* One node of the step. */
+typedef struct Level
+{
+	const PgtOp *op;
+	int self;                /* the child that is the level below, or R */
+	PgtFrom (*from)[NROLES]; /* of the other children, by ordinal - 1 */
+	PgtFrom *delta;          /* NULL where nothing changed */
+} Level;
+
 typedef struct Work
 {
 	PgtDeltaCtx *cxt;
@@ -42,12 +57,10 @@ typedef struct Work
 	PgtStore *store; /* of the table */
 	const PgtTarget *target;
 	const PgtOp *base;
-	const PgtOp *step;
-	int self;
 	int n; /* columns */
 	const PgtCol *cols;
-	PgtFrom (*from)[NROLES]; /* by ordinal of the step's inputs - 1 */
-	bool *changed;
+	Level *levels; /* from R up to the step's own node */
+	int nlevels;
 	PgtFrom came; /* the base's netted delta, or NULL */
 } Work;
 
@@ -85,53 +98,191 @@ stored(const Work *work, const char *where)
 					where == NULL ? "" : where);
 }
 
-/* SELECT of the step's targets with these rows as the recursion's and the inputs in these roles. */
-static char *
-step_over(const Work *work, PgtFrom self, const Role *roles)
+/* Children that the touching conditions of child `ordinal` name, and what theirs name. */
+static Bitmapset *
+named_by(const List *touches, int ordinal, Bitmapset *known)
 {
-	const PgtOp *step = work->step;
-	char *quals = pgt_quals(step->quals, step->children);
+	Bitmapset *vars = pull_varnos(NULL, (Node *) list_nth(touches, ordinal - 2));
+	int j = 1;
+
+	known = bms_add_member(known, ordinal);
+	while ((j = bms_next_member(vars, j)) >= 0)
+		if (!bms_is_member(j, known))
+			known = named_by(touches, j, known);
+	return known;
+}
+
+/* Is there a changed row of child `ordinal` that row a1 can see?  It is seen through rows of other children as they are. */
+static char *
+sees_change(const Level *level, const List *touches, int ordinal)
+{
+	Bitmapset *members = named_by(touches, ordinal, NULL);
+	Bitmapset *seen = bms_add_member(bms_copy(members), 1);
+	List *quals = NIL;
+	StringInfoData from;
+	int m = 1;
+	ListCell *lc;
+
+	initStringInfo(&from);
+	while ((m = bms_next_member(members, m)) >= 0)
+	{
+		appendStringInfo(&from, "%s%s a%d", from.len > 0 ? ", " : "", m == ordinal ? level->delta[m - 1] : level->from[m - 1][ROLE_POST], m);
+		foreach (lc, (List *) list_nth(touches, m - 2))
+			if (bms_is_subset(pull_varnos(NULL, lfirst(lc)), seen))
+				quals = lappend(quals, lfirst(lc));
+	}
+	return psprintf("EXISTS (SELECT 1 FROM %s WHERE %s)", from.data, quals == NIL ? "true" : pgt_quals(quals, level->op->children));
+}
+
+/* The rows of the level below that meet a changed row of another child, or those that do not. */
+static PgtFrom
+meeting(const Level *level, PgtFrom rows, bool meet)
+{
+	const PgtOp *op = level->op;
+	const List *touches = op->kind == PGT_OP_APPLY ? op->touches : list_make1(op->quals);
+	StringInfoData any;
+
+	initStringInfo(&any);
+	for (int i = 2; i <= list_length(op->children); i++)
+		if (level->delta[i - 1] != NULL)
+			appendStringInfo(&any, "%s%s", any.len > 0 ? " OR " : "", sees_change(level, touches, i));
+	return psprintf("(SELECT %s FROM %s a1 WHERE %s(%s))", pgt_columns("a1", pgt_op_child(op, level->self)->ncols, 0), rows, meet ? "" : "NOT ",
+					any.data);
+}
+
+/* A join's own rows; each input in its role. */
+static char *
+join_over(const Level *level, PgtFrom rows, const Role *roles)
+{
+	const PgtOp *op = level->op;
+	char *quals = pgt_quals(op->quals, op->children);
 	StringInfoData from;
 
 	initStringInfo(&from);
-	for (int i = 0; i < list_length(step->children); i++)
-		appendStringInfo(&from, "%s%s a%d", i > 0 ? ", " : "",
-						 i + 1 == work->self ? psprintf("(%s)", pgt_self_rows(pgt_op_child(step, i + 1), self)) : work->from[i][roles[i]], i + 1);
-	return psprintf("SELECT %s FROM %s%s%s", pgt_targets(step->targets, step->children), from.data, quals == NULL ? "" : " WHERE ",
+	for (int i = 1; i <= list_length(op->children); i++)
+		appendStringInfo(&from, "%s%s a%d", i > 1 ? ", " : "", i == level->self ? rows : level->from[i - 1][roles[i - 1]], i);
+	return psprintf("SELECT %s FROM %s%s%s", pgt_targets(op->targets, op->children), from.data, quals == NULL ? "" : " WHERE ",
 					quals == NULL ? "" : quals);
 }
 
-/* All inputs in one role. */
+/* What an outer join or an APPLY makes of the rows, which are few. */
+static char *
+row_by_row(const Work *work, const Level *level, PgtFrom rows, bool old)
+{
+	PgtOp op = *level->op;
+	char *touched = pgt_enr(work->cxt, "t", pgt_select_of(rows));
+
+	if (op.kind == PGT_OP_APPLY)
+		return pgt_apply_over(work->cxt, &op, touched, old);
+	op.touches = list_make1(op.quals);
+	return pgt_outer_over(&op, touched, pgt_rows_seen(work->cxt, &op, 2, touched, old));
+}
+
+/* The same in one statement, over the post state. */
+static char *
+now_over(const Level *level, PgtFrom rows)
+{
+	const PgtOp *op = level->op;
+	char **froms = palloc(sizeof(char *) * list_length(op->children));
+
+	froms[0] = rows;
+	for (int i = 2; i <= list_length(op->children); i++)
+		froms[i - 1] = level->from[i - 1][ROLE_POST];
+	return op->kind == PGT_OP_APPLY ? pgt_template_sql(op, froms, false) : pgt_outer_over(op, rows, froms[1]);
+}
+
+static bool
+level_changed(const Level *level)
+{
+	for (int i = 0; i < list_length(level->op->children); i++)
+		if (level->delta[i] != NULL)
+			return true;
+	return false;
+}
+
+/* A level over these rows, all its inputs in one role: POST, KEPT or OLD. */
+static char *
+level_over(const Work *work, const Level *level, PgtFrom rows, Role role)
+{
+	int n = list_length(level->op->children);
+	Role *roles = palloc(sizeof(Role) * n);
+
+	if (level->op->kind != PGT_OP_SELECT)
+	{
+		if (role == ROLE_OLD && level_changed(level))
+			return row_by_row(work, level, rows, true);
+		return now_over(level, role == ROLE_KEPT && level_changed(level) ? meeting(level, rows, false) : rows);
+	}
+	for (int i = 0; i < n; i++)
+		roles[i] = role;
+	return join_over(level, rows, roles);
+}
+
+/* With at least one changed row, of input j if the level is a join: the first that changed. */
+static char *
+changed_over(const Work *work, const Level *level, PgtFrom rows, Role role, int j)
+{
+	int n = list_length(level->op->children);
+	Role *roles = palloc(sizeof(Role) * n);
+
+	if (level->op->kind != PGT_OP_SELECT)
+		return row_by_row(work, level, meeting(level, rows, true), role == ROLE_MINUS);
+	for (int i = 0; i < n; i++)
+		roles[i] = i < j ? ROLE_KEPT : i == j           ? role
+								   : role == ROLE_MINUS ? ROLE_OLD
+														: ROLE_POST;
+	return join_over(level, rows, roles);
+}
+
+/* The recursion's rows, as the lowest level reads them. */
+static PgtFrom
+self_rows(const Work *work, PgtFrom from)
+{
+	return psprintf("(%s)", pgt_self_rows(pgt_op_child(work->levels[0].op, work->levels[0].self), from));
+}
+
+/* The levels from `first` on over these rows, in one role. */
+static char *
+levels_over(const Work *work, int first, char *sql, Role role)
+{
+	for (int i = first; i < work->nlevels; i++)
+		sql = level_over(work, &work->levels[i], psprintf("(%s)", sql), role);
+	return sql;
+}
+
+/* What the step makes of these rows, as a statement. */
 static char *
 step_all(const Work *work, PgtFrom self, Role role)
 {
-	Role *roles = palloc(sizeof(Role) * list_length(work->step->children));
-
-	for (int i = 0; i < list_length(work->step->children); i++)
-		roles[i] = role;
-	return step_over(work, self, roles);
+	return levels_over(work, 1, level_over(work, &work->levels[0], self_rows(work, self), role), role);
 }
 
 /*
- * Steps with at least one changed row in `role`, one term for each table of which it is the first; " UNION ALL SELECT ..." each, with
+ * Steps with at least one changed row in `role`, one term for each input of which it is the first; " UNION ALL SELECT ..." each, with
  * weight w.
  */
 static void
 add_steps(StringInfo buf, const Work *work, PgtFrom self, Role role, int weight)
 {
-	int n = list_length(work->step->children);
-	Role *roles = palloc(sizeof(Role) * n);
+	PgtFrom rows = self_rows(work, self);
 
-	for (int j = 0; j < n; j++)
+	for (int i = 0; i < work->nlevels; i++)
 	{
-		if (!work->changed[j])
-			continue;
-		for (int i = 0; i < n; i++)
-			roles[i] = i < j ? ROLE_KEPT : i == j           ? role
-									   : role == ROLE_MINUS ? ROLE_OLD
-															: ROLE_POST;
-		appendStringInfo(buf, " UNION ALL SELECT %s FROM (%s) q",
-						 pgt_join2(pgt_columns("q", work->n, 0), psprintf("(%d)::pg_catalog.int8 AS w", weight)), step_over(work, self, roles));
+		const Level *level = &work->levels[i];
+		bool done = false; /* an outer join or an APPLY changes as a whole */
+
+		for (int j = 0; j < list_length(level->op->children) && !done; j++)
+		{
+			char *sql;
+
+			if (level->delta[j] == NULL)
+				continue;
+			sql = levels_over(work, i + 1, changed_over(work, level, rows, role, j), role == ROLE_MINUS ? ROLE_OLD : ROLE_POST);
+			appendStringInfo(buf, " UNION ALL SELECT %s FROM (%s) q",
+							 pgt_join2(pgt_columns("q", work->n, 0), psprintf("(%d)::pg_catalog.int8 AS w", weight)), sql);
+			done = level->op->kind != PGT_OP_SELECT;
+		}
+		rows = psprintf("(%s)", level_over(work, level, rows, ROLE_KEPT));
 	}
 }
 
@@ -226,10 +377,10 @@ kept_rows(const Work *work, const PgtOp *input, List *columns, PgtFrom delta, ch
 }
 
 static void
-roles_of_input(Work *work, int i)
+roles_of_input(Work *work, Level *level, int i)
 {
-	PgtOp *input = pgt_op_child(work->step, i + 1);
-	PgtFrom *from = work->from[i];
+	PgtOp *input = pgt_op_child(level->op, i + 1);
+	PgtFrom *from = level->from[i];
 	PgtFrom delta;
 	List *columns;
 	char *values = NULL;
@@ -237,8 +388,9 @@ roles_of_input(Work *work, int i)
 	from[ROLE_POST] = from[ROLE_KEPT] = from[ROLE_OLD] = psprintf("(%s)", pgt_post(input));
 	if (!pgt_op_changed(input, work->cxt->changed))
 		return;
-	work->changed[i] = true;
-	delta = pgt_delta_netted(work->cxt, input);
+	delta = level->delta[i] = pgt_delta_netted(work->cxt, input);
+	if (level->op->kind != PGT_OP_SELECT)
+		return;
 	columns = comparable_columns(input);
 	from[ROLE_KEPT] = kept_rows(work, input, columns, delta, &values);
 	from[ROLE_PLUS] = pgt_enr(work->cxt, "plus", pgt_select_of(pgt_rows_of(work->cxt, input, columns, values)));
@@ -328,31 +480,61 @@ rederived(Work *work)
 
 /* --- surface --- */
 
+/* The node and those below it down to R; `above`: how many are above it. */
+static void
+add_levels(Work *work, const PgtOp *node, int above)
+{
+	int inputs = list_length(node->children);
+	int self = pgt_op_self(node);
+	Level *level;
+
+	if (pgt_op_is_self(pgt_op_child(node, self)))
+		work->levels = palloc(sizeof(Level) * (above + 1));
+	else
+		add_levels(work, pgt_op_child(node, self), above + 1);
+	level = &work->levels[work->nlevels++];
+	*level = (Level){node, self, palloc0(sizeof(*level->from) * inputs), palloc0(sizeof(PgtFrom) * inputs)};
+	for (int i = 0; i < inputs; i++)
+		if (i + 1 != self)
+			roles_of_input(work, level, i);
+}
+
 char *
 pgt_recursion_delta(PgtDeltaCtx *cxt, const PgtOp *op, PgtStore *store, const PgtTarget *target)
 {
-	Work work = {cxt, op, store, target, pgt_op_child(op, 1), pgt_op_child(op, 2), pgt_op_self(op), op->ncols, op->cols};
-	int inputs = list_length(work.step->children);
+	Work work = {cxt, op, store, target, pgt_op_child(op, 1), op->ncols, op->cols};
 
-	work.from = palloc0(sizeof(*work.from) * inputs);
-	work.changed = palloc0(sizeof(bool) * inputs);
-	for (int i = 0; i < inputs; i++)
-		if (i + 1 != work.self)
-			roles_of_input(&work, i);
+	add_levels(&work, pgt_op_child(op, 2), 0);
 	if (pgt_op_changed(work.base, cxt->changed))
 		work.came = pgt_delta_netted(cxt, work.base);
 	return op->distinct ? rederived(&work) : counted(&work);
 }
 
-List *
-pgt_recursion_lookups(const PgtOp *op)
+/* The recursion's column that a level's column of the rows below it is; 0: none. */
+static int
+self_column(const PgtOp *op, int col)
 {
-	const PgtOp *step = pgt_op_child(op, 2);
+	Var *v = NULL;
+
+	if (pgt_op_is_self(op))
+		return list_nth_int(op->attnums, col - 1);
+	if (op->kind == PGT_OP_OUTER)
+		return col <= pgt_op_child(op, 1)->ncols ? self_column(pgt_op_child(op, 1), col) : 0;
+	if (op->kind == PGT_OP_SELECT)
+		v = list_nth(op->targets, col - 1);
+	else if (op->kind == PGT_OP_APPLY)
+		v = (Var *) list_nth_node(TargetEntry, op->query->targetList, col - 1)->expr;
+	return v != NULL && IsA(v, Var) && v->varlevelsup == 0 && (int) v->varno == pgt_op_self(op) ? self_column(pgt_op_child(op, v->varno), v->varattno) : 0;
+}
+
+/* Columns of the recursion in equalities. */
+static List *
+compared_columns(const PgtOp *op, List *quals, List *columns)
+{
 	int self = pgt_op_self(op);
-	List *columns = NIL;
 	ListCell *lc;
 
-	foreach (lc, step->quals)
+	foreach (lc, quals)
 	{
 		OpExpr *e = lfirst(lc);
 		ListCell *la;
@@ -362,10 +544,26 @@ pgt_recursion_lookups(const PgtOp *op)
 		foreach (la, e->args)
 		{
 			Var *v = lfirst(la);
+			int col = IsA(v, Var) && v->varlevelsup == 0 && (int) v->varno == self ? self_column(pgt_op_child(op, self), v->varattno) : 0;
 
-			if (IsA(v, Var) && (int) v->varno == self)
-				columns = list_append_unique_int(columns, list_nth_int(pgt_op_child(step, self)->attnums, v->varattno - 1));
+			if (col > 0)
+				columns = list_append_unique_int(columns, col);
 		}
+	}
+	return columns;
+}
+
+List *
+pgt_recursion_lookups(const PgtOp *op)
+{
+	List *columns = NIL;
+	ListCell *lc;
+
+	for (op = pgt_op_child(op, 2); !pgt_op_is_self(op); op = pgt_op_child(op, pgt_op_self(op)))
+	{
+		columns = compared_columns(op, op->quals, columns);
+		foreach (lc, op->touches)
+			columns = compared_columns(op, lfirst(lc), columns);
 	}
 	return columns;
 }

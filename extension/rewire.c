@@ -30,6 +30,7 @@
 #include "utils/regproc.h"
 #include "utils/ruleutils.h"
 
+#include "analyze.h"
 #include "attempt.h"
 #include "catalog_row.h"
 #include "compat.h"
@@ -183,10 +184,13 @@ static Query *
 analyse(const char *text)
 {
 	List *raw = raw_parser(text, RAW_PARSE_DEFAULT);
+	Query *query;
 
 	if (list_length(raw) != 1)
 		elog(ERROR, "stored query is not one statement: %s", text);
-	return parse_analyze_fixedparams(linitial_node(RawStmt, raw), text, NULL, 0, NULL);
+	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw), text, NULL, 0, NULL);
+	pgt_make_readable(query);
+	return query;
 }
 
 char *

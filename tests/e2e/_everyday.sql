@@ -27,6 +27,7 @@ UPDATE emp SET salary = 1, mgr = 4 WHERE id = 9;
 UPDATE customers SET region = NULL, tags = NULL WHERE id % 8 = 0;
 UPDATE products SET cat = NULL, attrs = NULL WHERE id % 6 = 0;
 DELETE FROM cats WHERE id = 7;
+UPDATE cats SET parent = 9 WHERE id = 2;
 INSERT INTO meas VALUES (1, now(), NULL), (1, now(), 1e10), (1, now(), 0.1);
 BEGIN;
 INSERT INTO customers (id, name) VALUES (100, 'new');

@@ -43,6 +43,60 @@ step "INSERT INTO edge VALUES (500, 501)" reach 3000
 step "BEGIN; DELETE FROM edge WHERE a = 500; INSERT INTO edge VALUES (505, 500), (500, 495); UPDATE edge SET b = 1 WHERE a = 510; COMMIT" reach 10000
 check_sql "no refresh compared" "SELECT count(*) FROM pgtrickle.pgt_refresh_history WHERE action IN ('FULL', 'REINITIALIZE') AND initiated_by = 'MANUAL'" 0
 
+# --- steps that are more than a join: an outer join, a subquery, LATERAL; each change costs what it touches
+q "CREATE TABLE closed (id int PRIMARY KEY); CREATE TABLE owner (id int PRIMARY KEY, name text NOT NULL); INSERT INTO owner SELECT i, 'o' || i FROM generate_series(1, 20000, 3) i;
+   CREATE TABLE price (id int, at int, v int); INSERT INTO price SELECT i, j, i + j FROM generate_series(1, 20000, 2) i, generate_series(1, 2) j; CREATE INDEX ON price (id, at); ANALYZE owner, price"
+below() { q "SELECT pgtrickle.create_stream_table('$1', 'WITH RECURSIVE r AS (SELECT id, NULL::text AS x FROM node WHERE parent = 0 UNION ALL SELECT n.id, $2 FROM node n JOIN r ON n.parent = r.id $3) SELECT * FROM r', schedule => '1d', refresh_mode => 'DIFFERENTIAL')" 2> /dev/null; }
+below open_nodes 'r.x' 'WHERE NOT EXISTS (SELECT FROM closed c WHERE c.id = n.id)'
+below owned 'coalesce(o.name, r.x)' 'LEFT JOIN owner o ON o.id = n.id'
+below priced '(SELECT sum(p.v) FROM price p WHERE p.id = n.id)::text' ''
+below last_price 'l.v::text' 'LEFT JOIN LATERAL (SELECT p.v FROM price p WHERE p.id = n.id ORDER BY p.at DESC LIMIT 1) l ON true'
+q "SELECT pgtrickle.create_stream_table('open_set', 'WITH RECURSIVE r AS (SELECT id FROM node WHERE parent = 0 UNION SELECT n.id FROM node n JOIN r ON n.parent = r.id WHERE NOT EXISTS (SELECT FROM closed c WHERE c.id = n.id)) SELECT * FROM r', schedule => '1d', refresh_mode => 'DIFFERENTIAL')" 2> /dev/null
+q "ANALYZE open_nodes, owned, priced, last_price, open_set"
+step "INSERT INTO closed VALUES (1000), (77)" open_nodes 2000
+step "DELETE FROM closed WHERE id = 1000" open_nodes 2000
+step "INSERT INTO closed VALUES (1005), (78)" open_set 2000
+step "DELETE FROM node WHERE id = 1500" open_set 2000
+step "UPDATE node SET parent = 8 WHERE id = 2000" open_nodes 2000
+step "UPDATE owner SET name = 'new' WHERE id = 1000" owned 2000
+step "DELETE FROM owner WHERE id = 1003; INSERT INTO owner VALUES (1001, 'another')" owned 2000
+step "DELETE FROM price WHERE id = 1001; INSERT INTO price VALUES (1002, 1, 7)" priced 2000
+step "INSERT INTO price VALUES (1001, 5, 50), (1003, 9, 90)" last_price 2000
+step "DELETE FROM price WHERE id = 1003 AND at = 9; UPDATE node SET parent = 9 WHERE id = 2001" last_price 2000
+check_sql "the outer join's names were passed on" "SELECT string_agg(id || ' ' || coalesce(x, '-'), ', ' ORDER BY id) FROM owned WHERE id IN (998, 1000, 1001, 5001, 5006)" "998 o199, 1000 new, 1001 another, 5001 new, 5006 another"
+
+# --- SEARCH and CYCLE: as the server writes their columns, and without the cycle once it is broken
+q "CREATE TABLE way (a int, b int, PRIMARY KEY (a, b)); INSERT INTO way VALUES (1, 2), (2, 3), (3, 1), (3, 4);
+   CREATE TABLE dept (id int PRIMARY KEY, above int, name text); INSERT INTO dept VALUES (1, NULL, 'all'), (2, 1, 'sales'), (3, 1, 'lab'), (4, 2, 'east'), (5, 3, 'east'), (6, 2, 'asia'); CREATE INDEX ON dept (above)"
+q "CREATE VIEW loop_view AS WITH RECURSIVE r AS (SELECT a, b FROM way WHERE a = 1 UNION SELECT r.a, w.b FROM r JOIN way w ON w.a = r.b) CYCLE b SET looped TO 'yes' DEFAULT 'no' USING path SELECT b, looped, path::text AS path FROM r"
+searches()
+{
+	local st sql
+	while IFS='|' read -r st sql; do
+		q "SELECT pgtrickle.create_stream_table('$st', \$\$$sql\$\$, schedule => '1d', refresh_mode => 'DIFFERENTIAL')" > /dev/null 2>&1
+	done <<- QUERIES
+		loops|WITH RECURSIVE r AS (SELECT a, b FROM way WHERE a = 1 UNION ALL SELECT r.a, w.b FROM r JOIN way w ON w.a = r.b) CYCLE b SET looped USING path SELECT b, looped, path::text AS path FROM r
+		loops_of_two|WITH RECURSIVE r(n, t) AS (SELECT a, a::text FROM way WHERE a = 1 UNION ALL SELECT w.b, w.b::text FROM r JOIN way w ON w.a = r.n) CYCLE n, t SET looped TO 1 DEFAULT 0 USING path SELECT n, looped, path::text AS path, to_jsonb(path) AS j FROM r
+		loops_in_view|SELECT * FROM loop_view
+		outline|WITH RECURSIVE t AS (SELECT id, above, name FROM dept WHERE above IS NULL UNION ALL SELECT d.id, d.above, d.name FROM dept d JOIN t ON d.above = t.id) SEARCH DEPTH FIRST BY id SET ord SELECT row_number() OVER (ORDER BY ord) AS line, id, name, cardinality(ord) AS level FROM t
+		by_level|WITH RECURSIVE t AS (SELECT id, name FROM dept WHERE above IS NULL UNION ALL SELECT d.id, d.name FROM dept d JOIN t ON d.above = t.id) SEARCH BREADTH FIRST BY name, id SET ord SELECT row_number() OVER (ORDER BY ord) AS line, id, ord::text AS ord FROM t
+	QUERIES
+}
+searches
+check_sql "all of them are incremental" "SELECT count(*) FROM pgtrickle.pgt_stream_tables WHERE pgt_name ~ '^loops|outline|by_level' AND full_reason IS NULL" 5
+check_sql "the stored query has the clauses as they were written" "SELECT count(*) FROM pgtrickle.pgt_stream_tables WHERE pgt_name IN ('loops', 'outline', 'loops_in_view') AND defining_query ~ '(CYCLE b SET looped|SEARCH DEPTH FIRST BY id SET ord)' AND defining_query !~ 'array_cat'" 3
+everything() { for st in loops loops_of_two loops_in_view outline by_level; do q "SELECT pgtrickle.refresh_stream_table('$st')" > /dev/null; assert_st_equal "$st"; done; }
+everything
+check_sql "a cycle is followed once" "SELECT string_agg(b || ' ' || looped || ' ' || path, '; ' ORDER BY length(path), b) FROM loops" '2 false {(2)}; 3 false {(2),(3)}; 1 false {(2),(3),(1)}; 4 false {(2),(3),(4)}; 2 true {(2),(3),(1),(2)}'
+check_sql "the outline is in order" "SELECT string_agg(repeat('-', level) || name, ' ' ORDER BY line) FROM outline" "-all --sales ---east ---asia --lab ---east"
+q "DELETE FROM way WHERE a = 3 AND b = 1; UPDATE dept SET above = 3 WHERE id = 2; INSERT INTO dept VALUES (7, 1, 'box'); DELETE FROM dept WHERE id = 6"
+everything
+check_sql "a broken cycle is gone" "SELECT string_agg(b || ' ' || looped || ' ' || path, '; ' ORDER BY length(path), b) FROM loops" '2 false {(2)}; 3 false {(2),(3)}; 4 false {(2),(3),(4)}'
+check_sql "the outline follows" "SELECT string_agg(repeat('-', level) || name, ' ' ORDER BY line) FROM outline" "-all --lab ---sales ----east ---east --box"
+q "INSERT INTO way VALUES (4, 2), (4, 4), (2, 2); UPDATE dept SET name = NULL WHERE id = 3; ALTER TABLE way RENAME COLUMN b TO target"
+everything
+check_sql "no refresh of them compared but for the new name" "SELECT count(*) FROM pgtrickle.pgt_refresh_history JOIN pgtrickle.pgt_stream_tables USING (pgt_id) WHERE pgt_name IN ('outline', 'by_level') AND action IN ('FULL', 'REINITIALIZE') AND initiated_by = 'MANUAL'" 0
+
 # --- below other operations: the recursion is kept in an inner table, and a local change costs the same whatever the size
 graph()		# name, rows: trees of a hundred parts, five below each, and their names; chains of ten links
 {
@@ -103,7 +157,7 @@ q "CREATE DATABASE copy"
 "$PGT_BIN/pg_dump" -Fc -f "$PGT_DIR/dump" postgres && "$PGT_BIN/pg_restore" -d copy "$PGT_DIR/dump" 2> "$PGT_DIR/restore.err"
 PGDATABASE=copy q "SELECT pgtrickle.restore_stream_tables()" > /dev/null 2>&1
 PGDATABASE=copy consumer_start copied -d copy
-for st in tree reach chart_small costs_small both_small; do PGDATABASE=copy assert_st_equal "$st" "a restored stream table: $st"; done
+for st in tree reach chart_small costs_small both_small loops loops_of_two loops_in_view outline owned; do PGDATABASE=copy assert_st_equal "$st" "a restored stream table: $st"; done
 PGDATABASE=copy q "UPDATE part_small SET above = 5 WHERE id = 50; DELETE FROM link_small WHERE a = 15"
 check_eq "and is incremental" "$(PGDATABASE=copy rows both_small | grep -c '^[0-9]*$')" 1
 PGDATABASE=copy assert_st_equal both_small
@@ -120,14 +174,15 @@ refused()	# name, reason, query
 	q "INSERT INTO node VALUES ($((30000 + RANDOM)), 5) ON CONFLICT DO NOTHING; DELETE FROM edge WHERE a = $((RANDOM % 9000))"
 	assert_st_equal "$1"
 }
-refused outer_step "a recursive term that is no inner join" \
-	"WITH RECURSIVE r AS (SELECT id FROM node WHERE parent = 0 UNION SELECT n.id FROM r LEFT JOIN node n ON n.parent = r.id) SELECT count(*) AS n FROM r"
+refused distinct_step "a recursive term that is not computed row by row" \
+	"WITH RECURSIVE r AS (SELECT id FROM node WHERE parent = 0 UNION SELECT DISTINCT n.id FROM r JOIN node n ON n.parent = r.id) SELECT count(*) AS n FROM r"
 refused rounded "WITH RECURSIVE over values that are equal in more than one form" \
 	"WITH RECURSIVE r AS (SELECT id, 1.0 AS x FROM node WHERE parent = 0 UNION SELECT n.id, r.x * 1.0 FROM r JOIN node n ON n.parent = r.id) SELECT id FROM r"
 refused correlated "WITH RECURSIVE that refers to the query around it" \
 	"SELECT m.id, (WITH RECURSIVE r AS (SELECT id FROM node WHERE parent = m.id UNION ALL SELECT n.id FROM r JOIN node n ON n.parent = r.id) SELECT count(*) FROM r) AS n FROM node m WHERE m.id > 19990"
-refused cycle "WITH RECURSIVE with SEARCH or CYCLE" \
-	"WITH RECURSIVE r AS (SELECT a, b FROM edge WHERE a < 3 UNION ALL SELECT r.a, e.b FROM r JOIN edge e ON e.a = r.b WHERE e.b < 50) CYCLE b SET looped USING path SELECT a, b, looped FROM r"
+refused by_arrays "SEARCH or CYCLE by columns of array, composite, domain or range types" \
+	"WITH RECURSIVE r AS (SELECT ARRAY[a] AS a, b FROM edge WHERE a < 3 UNION ALL SELECT r.a, e.b FROM r JOIN edge e ON e.a = r.b WHERE e.b < 50) CYCLE a SET looped USING path SELECT a, b, looped FROM r"
+check_error "a mark that PostgreSQL cannot write is refused" "SELECT pgtrickle.create_stream_table('marked', \$\$WITH RECURSIVE r AS (SELECT a, b FROM edge WHERE a < 3 UNION ALL SELECT r.a, e.b FROM r JOIN edge e ON e.a = r.b) CYCLE b SET day TO DATE '2026-01-01' DEFAULT DATE '2026-01-02' USING path SELECT a, day FROM r\$\$)" 0A000 "mark of type date"
 q "SELECT pgtrickle.create_stream_table('deepest', 'SELECT max(level) AS deep FROM tree', schedule => '1d')" 2> /dev/null
 q "INSERT INTO node VALUES (20001, 20000), (20002, 20001)"
 assert_st_equal tree

@@ -2,7 +2,7 @@
 """Random search for wrong deltas of WITH RECURSIVE: random graphs (trees, acyclic, cyclic; keys, duplicates, NULLs), random
 changes of several tables at once; the recursion itself, and below everything else a query can do with it.  The machinery, and what is compared, is compiler_fuzz.py's.
 
-    recursion_fuzz.py --dsn DSN [--seed N] [--rounds N] [--seconds S]
+    recursion_fuzz.py --dsn DSN [--seed N] [--rounds N] [--seconds S] [--only REGEX]
 """
 import random
 import re
@@ -68,6 +68,81 @@ RECURSIONS = {
     'counted steps over another recursion': ("q AS (SELECT a, b FROM e UNION ALL SELECT q.a, e.b FROM q JOIN e ON e.a = q.b), r(n) AS (SELECT n FROM start UNION ALL SELECT q.b FROM r JOIN q ON q.a = r.n)", False),
     'a recursion in a subquery of the base': ("r(n) AS (SELECT max(s.n) FROM (WITH RECURSIVE q(n) AS (SELECT n FROM start UNION SELECT ek.b FROM q JOIN ek ON ek.a = q.n) SELECT n FROM q) s "
                                               "UNION SELECT e.b FROM r JOIN e ON e.a = r.n)", True),
+    # steps that are not one inner join
+    'left join': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION ALL SELECT ek.b, m.d FROM r JOIN ek ON ek.a = r.n LEFT JOIN m ON m.n = ek.b AND m.ok)", False),
+    'left join as a set': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION SELECT e.b, m.d FROM r JOIN e ON e.a = r.n LEFT JOIN m ON m.n = r.n)", True),
+    'left join itself': ("r(n, k) AS (SELECT n, 0 FROM start UNION SELECT e.b, r.k + 1 FROM r LEFT JOIN e ON e.a = r.n WHERE r.k < 3)", True),
+    'left join and where it is missing': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT coalesce(e.b, r.n + 1), r.k + 1 FROM r LEFT JOIN e ON e.a = r.n AND e.c <> 2 WHERE r.k < 3)", True),
+    'left join by inequality': ("r(n, k) AS (SELECT n, 0 FROM start UNION SELECT ek.b, m.n FROM r JOIN ek ON ek.a = r.n LEFT JOIN m ON m.n < r.n AND m.ok WHERE r.n < 9)", True),
+    'left join of a join': ("r(n, d) AS (SELECT n, 0::numeric(6,2) FROM start UNION SELECT e.b, g.d FROM r JOIN e ON e.a = r.n LEFT JOIN (SELECT m.d, ek.a FROM m JOIN ek ON ek.b = m.n) g ON g.a = e.b)", True),
+    'left join of groups': ("r(n, d) AS (SELECT n, 0::bigint FROM start UNION ALL SELECT ek.b, g.k FROM r JOIN ek ON ek.a = r.n LEFT JOIN (SELECT n, count(*) AS k FROM m GROUP BY n) g ON g.n = ek.b)", False),
+    'right join': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION SELECT e.b, m.d FROM m RIGHT JOIN (r JOIN e ON e.a = r.n) ON m.n = e.b)", True),
+    'two left joins': ("r(n, d, o) AS (SELECT n, NULL::numeric(6,2), NULL::bool FROM start UNION SELECT e.b, m.d, o.ok FROM r JOIN e ON e.a = r.n LEFT JOIN m ON m.n = e.b LEFT JOIN m o ON o.n = e.a AND o.d = m.d)", True),
+    'left join and then a join': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION ALL SELECT ek.b, m.d FROM (r LEFT JOIN m ON m.n = r.n) JOIN ek ON ek.a = r.n WHERE m.ok IS NOT FALSE)", False),
+    'left join with a document': ("r(n, t) AS (SELECT n, label FROM start UNION SELECT e.b, (j.doc ->> 'k') FROM r JOIN e ON e.a = r.n LEFT JOIN j ON j.n = e.b)", True),
+    'exists': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE EXISTS (SELECT FROM m WHERE m.n = e.b AND m.ok))", True),
+    'not exists': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE NOT EXISTS (SELECT FROM m WHERE m.n = r.n AND NOT m.ok))", True),
+    'counted not exists': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT ek.b, r.k + 1 FROM r JOIN ek ON ek.a = r.n WHERE NOT EXISTS (SELECT FROM m WHERE m.n = ek.b AND m.d > r.k))", False),
+    'not exists of both': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE NOT EXISTS (SELECT FROM ek WHERE ek.a = r.n AND ek.b = e.b))", True),
+    'in': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE e.b IN (SELECT n FROM m WHERE ok))", True),
+    'not in': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE e.b NOT IN (SELECT n FROM m WHERE NOT ok))", True),
+    'a value': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION SELECT e.b, (SELECT max(m.d) FROM m WHERE m.n = e.b)::numeric(6,2) FROM r JOIN e ON e.a = r.n)", True),
+    'a counted value': ("r(n, k) AS (SELECT n, 0::bigint FROM start UNION ALL SELECT ek.b, (SELECT count(*) FROM m WHERE m.n = r.n AND m.ok) + r.k FROM r JOIN ek ON ek.a = r.n)", False),
+    'within a value': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE e.c <= (SELECT max(d) FROM m))", True),
+    'within a value of the row': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE e.c <= (SELECT sum(d) FROM m WHERE m.n >= r.n))", True),
+    'all': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE e.c > ALL (SELECT m.d FROM m WHERE m.n = e.b))", True),
+    'a subquery and an outer join': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION ALL SELECT ek.b, m.d FROM r JOIN ek ON ek.a = r.n LEFT JOIN m ON m.n = ek.b "
+                                     "WHERE NOT EXISTS (SELECT FROM e WHERE e.a = ek.a AND e.b = ek.b))", False),
+    'exists and a value': ("r(n, k) AS (SELECT n, 0::bigint FROM start UNION SELECT e.b, (SELECT count(*) FROM ek WHERE ek.a = e.b) FROM r JOIN e ON e.a = r.n "
+                           "WHERE EXISTS (SELECT FROM m WHERE m.n = e.b) AND e.c < (SELECT 1 + sum(d) FROM m WHERE m.n = r.n))", True),
+    'lateral': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION ALL SELECT ek.b, l.d FROM r JOIN ek ON ek.a = r.n, LATERAL (SELECT d FROM m WHERE m.n = ek.b ORDER BY d DESC LIMIT 1) l)", False),
+    'lateral steps': ("r(n) AS (SELECT n FROM start UNION SELECT l.b FROM r, LATERAL (SELECT b FROM e WHERE e.a = r.n ORDER BY c DESC, b LIMIT 2) l)", True),
+    'counted lateral steps': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT l.b, r.k + 1 FROM r CROSS JOIN LATERAL (SELECT b FROM ek WHERE ek.a = r.n ORDER BY b LIMIT 2) l)", False),
+    'lateral groups': ("r(n, k) AS (SELECT n, 0::bigint FROM start UNION SELECT e.b, l.k FROM r JOIN e ON e.a = r.n, LATERAL (SELECT count(*) AS k FROM m WHERE m.n = e.b AND m.ok) l)", True),
+    'left join lateral': ("r(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION SELECT e.b, l.d FROM r JOIN e ON e.a = r.n LEFT JOIN LATERAL (SELECT d FROM m WHERE m.n = e.b ORDER BY d LIMIT 1) l ON true)", True),
+    'a set': ("r(n) AS (SELECT n FROM start UNION SELECT g FROM r JOIN e ON e.a = r.n, generate_series(e.b, e.b + e.c - 1) g WHERE g < 9)", True),
+    'a counted set': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT u.v, r.k + 1 FROM r JOIN e ON e.a = r.n, unnest(ARRAY[e.b, e.c]) u(v) WHERE r.k < 2)", True),
+    'a set in the select list': ("r(n, k) AS (SELECT n, 0 FROM start UNION SELECT generate_series(e.b, e.b + 1), r.k + 1 FROM r JOIN e ON e.a = r.n WHERE r.k < 3)", True),
+    'a value of a recursion': ("q AS (SELECT a, b FROM ek UNION SELECT q.a, ek.b FROM q JOIN ek ON ek.a = q.b), r(n, k) AS (SELECT n, 0::bigint FROM start UNION "
+                               "SELECT e.b, (SELECT count(*) FROM q WHERE q.a = e.b) FROM r JOIN e ON e.a = r.n)", True),
+    # SEARCH and CYCLE; what they show is no column for a table
+    'cycle': ("r0 AS (SELECT a, b FROM e WHERE a < 3 UNION ALL SELECT r0.a, e.b FROM r0 JOIN e ON e.a = r0.b) CYCLE b SET looped USING path, "
+              "r AS (SELECT a, b, looped, path::text AS path FROM r0)", True),
+    'cycle, not the path': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT ek.b FROM r0 JOIN ek ON ek.a = r0.n) CYCLE n SET looped USING path, r AS (SELECT n FROM r0 WHERE NOT looped)", True),
+    'cycle as a set': ("r0(n) AS (SELECT n FROM start UNION SELECT e.b FROM r0 JOIN e ON e.a = r0.n) CYCLE n SET looped TO 'Y' DEFAULT 'N' USING path, "
+                       "r AS (SELECT n, looped, cardinality(path) AS hops, to_jsonb(path)::text AS j FROM r0)", True),
+    'cycle of two columns': ("r0(n, m) AS (SELECT n, n FROM start UNION ALL SELECT e.b, e.a FROM r0 JOIN e ON e.a = r0.n) CYCLE n, m SET looped USING path, "
+                             "r AS (SELECT n, m, looped, path::text AS path FROM r0)", True),
+    'cycle of two types': ("r0(n, l) AS (SELECT n, label FROM start UNION ALL SELECT e.b, r0.l FROM r0 JOIN e ON e.a = r0.n) CYCLE n, l SET looped TO 1 DEFAULT 0 USING path, "
+                           "r AS (SELECT n, l, looped, path::text AS path FROM r0)", True),
+    'cycle of two types as a set': ("r0(n, l) AS (SELECT n, label FROM start UNION SELECT e.b, r0.l FROM r0 JOIN e ON e.a = r0.n AND e.c < 3) CYCLE l, n SET looped USING path, "
+                                    "r AS (SELECT n, l, to_jsonb(path)::text AS path FROM r0 WHERE looped OR l IS NULL)", True),
+    'cycle that the step looks at': ("r0(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT e.b, cardinality(r0.path) FROM r0 JOIN e ON e.a = r0.n WHERE cardinality(r0.path) < 4) "
+                                     "CYCLE n SET looped USING path, r AS (SELECT n, k, looped FROM r0)", True),
+    'breadth first': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT e.b FROM r0 JOIN e ON e.a = r0.n) SEARCH BREADTH FIRST BY n SET ord, r AS (SELECT n, ord::text AS ord FROM r0)", False),
+    'breadth first, numbered': ("r0 AS (SELECT id, a AS parent FROM ek WHERE a = 0 UNION ALL SELECT ek.id, ek.a FROM ek JOIN r0 ON ek.a = r0.id) SEARCH BREADTH FIRST BY parent, id SET ord, "
+                                "r AS (SELECT id, row_number() OVER (ORDER BY ord DESC) AS pos FROM r0)", 'tree'),
+    'depth first': ("r0(n, l) AS (SELECT n, label FROM start UNION ALL SELECT e.b, r0.l FROM r0 JOIN e ON e.a = r0.n) SEARCH DEPTH FIRST BY l, n SET ord, r AS (SELECT n, ord::text AS ord FROM r0)", False),
+    'depth first, numbered': ("r0 AS (SELECT id, a AS parent FROM ek WHERE a = 0 UNION ALL SELECT ek.id, ek.a FROM ek JOIN r0 ON ek.a = r0.id) SEARCH DEPTH FIRST BY id SET ord, "
+                              "r AS (SELECT id, row_number() OVER (ORDER BY ord) AS pos, cardinality(ord) AS depth FROM r0)", 'tree'),
+    'depth first by two, numbered': ("r0 AS (SELECT id, b FROM ek WHERE a = 0 UNION ALL SELECT ek.id, ek.b FROM ek JOIN r0 ON ek.a = r0.id) SEARCH DEPTH FIRST BY b, id SET ord, "
+                                     "r AS (SELECT id, rank() OVER (PARTITION BY b % 2 ORDER BY ord DESC) AS pos FROM r0)", 'tree'),
+    'depth first by two types, numbered': ("r0(n, l) AS (SELECT n, label FROM start UNION ALL SELECT e.b, CASE WHEN e.c = 1 THEN 'b' WHEN e.c = 2 THEN 'a' END FROM r0 JOIN e ON e.a = r0.n) "
+                                           "SEARCH DEPTH FIRST BY l, n SET ord, r AS (SELECT n, row_number() OVER (PARTITION BY l ORDER BY ord DESC) AS pos, rank() OVER (ORDER BY ord) AS place FROM r0)", False),
+    'depth first by two types, the first rows': ("r0(n, l) AS (SELECT n, label FROM start UNION ALL SELECT e.b, CASE WHEN e.c = 1 THEN 'b' WHEN e.c = 2 THEN 'a' END FROM r0 JOIN e ON e.a = r0.n) "
+                                                 "SEARCH DEPTH FIRST BY l, n SET ord, r AS (SELECT n, l FROM r0 ORDER BY ord LIMIT 3)", False),
+    'depth first, the first rows': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT e.b FROM r0 JOIN e ON e.a = r0.n) SEARCH DEPTH FIRST BY n SET ord, r AS (SELECT n FROM r0 ORDER BY ord LIMIT 4)", False),
+    'breadth first, the first rows': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT e.b FROM r0 JOIN e ON e.a = r0.n) SEARCH BREADTH FIRST BY n SET ord, r AS (SELECT n FROM r0 ORDER BY ord LIMIT 4)", False),
+    'search and cycle': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT e.b FROM r0 JOIN e ON e.a = r0.n) SEARCH DEPTH FIRST BY n SET ord CYCLE n SET looped USING path, "
+                         "r AS (SELECT n, row_number() OVER (ORDER BY ord) AS pos, looped, path::text AS path FROM r0)", True),
+    'breadth and cycle as a set': ("r0(n) AS (SELECT n FROM start UNION SELECT e.b FROM r0 JOIN e ON e.a = r0.n) SEARCH BREADTH FIRST BY n SET ord CYCLE n SET looped USING path, "
+                                   "r AS (SELECT n, ord::text AS ord, looped FROM r0)", True),
+    'cycle and a left join': ("r0(n, d) AS (SELECT n, NULL::numeric(6,2) FROM start UNION ALL SELECT e.b, m.d FROM r0 JOIN e ON e.a = r0.n LEFT JOIN m ON m.n = e.b AND m.ok) CYCLE n SET looped USING path, "
+                              "r AS (SELECT n, d, looped, path::text AS path FROM r0)", True),
+    'cycle and a subquery': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT e.b FROM r0 JOIN e ON e.a = r0.n WHERE NOT EXISTS (SELECT FROM m WHERE m.n = e.b AND NOT m.ok)) CYCLE n SET looped USING path, "
+                             "r AS (SELECT n, looped, path::text AS path FROM r0)", True),
+    'search of a lateral step': ("r0(n) AS (SELECT n FROM start UNION ALL SELECT l.b FROM r0, LATERAL (SELECT b FROM e WHERE e.a = r0.n ORDER BY b LIMIT 2) l) SEARCH DEPTH FIRST BY n SET ord CYCLE n SET looped USING path, "
+                                 "r AS (SELECT n, ord::text AS ord, looped FROM r0)", True),
     'WITH inside': ("r(n) AS (WITH s AS (SELECT n FROM start WHERE n > 0) SELECT n FROM s UNION SELECT e.b FROM r JOIN e ON e.a = r.n JOIN s ON true)", True),
 }
 
@@ -203,9 +278,9 @@ def quote(text):
     return f"'{text}'"
 
 
-def one_round(cur, seed, stats):
+def one_round(cur, seed, stats, names):
     rnd = random.Random(seed)
-    name = rnd.choice(list(RECURSIONS))
+    name = rnd.choice(names)
     wrapper = rnd.choice(list(WRAPPERS)) if rnd.random() < 0.8 else 'itself'
     recursion, shape = RECURSIONS[name]
     query = build(recursion, wrapper)
@@ -233,12 +308,15 @@ def one_round(cur, seed, stats):
 
 
 def main():
-    args = harness.arguments().parse_args()
+    parser = harness.arguments()
+    parser.add_argument('--only', default='', help='recursions whose name matches')
+    args = parser.parse_args()
+    names = [name for name in RECURSIONS if re.search(args.only, name)]
     statements = ['CREATE SCHEMA f', "SET statement_timeout = '20s'"]
     for table, columns in TABLES.items():
         statements += logged_table(table, columns)
     conn = harness.connect(args.dsn, [*statements, 'CREATE INDEX ON f.e (a); CREATE INDEX ON f.ek (a)'])
-    return harness.search(conn, args, 0, one_round)
+    return harness.search(conn, args, 0, lambda cur, seed, stats: one_round(cur, seed, stats, names))
 
 
 if __name__ == '__main__':
