@@ -103,6 +103,9 @@ RECURSIONS = {
     'a set': ("r(n) AS (SELECT n FROM start UNION SELECT g FROM r JOIN e ON e.a = r.n, generate_series(e.b, e.b + e.c - 1) g WHERE g < 9)", True),
     'a counted set': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT u.v, r.k + 1 FROM r JOIN e ON e.a = r.n, unnest(ARRAY[e.b, e.c]) u(v) WHERE r.k < 2)", True),
     'a set in the select list': ("r(n, k) AS (SELECT n, 0 FROM start UNION SELECT generate_series(e.b, e.b + 1), r.k + 1 FROM r JOIN e ON e.a = r.n WHERE r.k < 3)", True),
+    'nested exists': ("r(n) AS (SELECT n FROM start UNION SELECT e.b FROM r JOIN e ON e.a = r.n WHERE EXISTS (SELECT FROM m WHERE m.n = e.b AND EXISTS (SELECT FROM ek WHERE ek.a = m.n AND ek.b >= r.n)))", True),
+    'nested not exists': ("r(n, k) AS (SELECT n, 0 FROM start UNION ALL SELECT ek.b, r.k + 1 FROM r JOIN ek ON ek.a = r.n WHERE NOT EXISTS (SELECT FROM m WHERE m.n = ek.b AND NOT EXISTS (SELECT FROM e WHERE e.a = m.n AND e.c > r.k)))", False),
+    'a nested value': ("r(n, k) AS (SELECT n, 0::bigint FROM start UNION SELECT e.b, (SELECT count(*) FROM m WHERE m.n = e.b AND m.d < (SELECT max(x.c) FROM e x WHERE x.a = m.n)) FROM r JOIN e ON e.a = r.n)", True),
     'a value of a recursion': ("q AS (SELECT a, b FROM ek UNION SELECT q.a, ek.b FROM q JOIN ek ON ek.a = q.b), r(n, k) AS (SELECT n, 0::bigint FROM start UNION "
                                "SELECT e.b, (SELECT count(*) FROM q WHERE q.a = e.b) FROM r JOIN e ON e.a = r.n)", True),
     # SEARCH and CYCLE; what they show is no column for a table
