@@ -136,7 +136,7 @@ any_binds_or_null(List *quals, int of, int by)
 
 /*
  * As meeting() below, where only an equality that may be NULL binds both: rows of the same key, those whose own is NULL, and, should a row of
- * `rows` have none, all others too.  The last two are not looked for without need.
+ * `rows` have none, all others too.  The last two are steps of their own, so that they are not looked for without need.
  */
 static PgtFrom
 meeting_or_null(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom rows)
@@ -147,7 +147,11 @@ meeting_or_null(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom row
 	Node *key = NULL;
 	char *unknown;
 	char *keys;
-	char *any;
+	char *null;
+	char *usable;
+	char *without;
+	char *others;
+	Oid opno;
 	ListCell *lc;
 
 	foreach (lc, join->quals)
@@ -155,14 +159,13 @@ meeting_or_null(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom row
 			break;
 	unknown = pgt_is_null(exprType(column), psprintf("(%s)", pgt_expr(column, join->children)));
 	keys = pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s AS c1 FROM %s a%d", pgt_expr(key, join->children), rows, by));
-	any = psprintf("(SELECT pg_catalog.count(*) FROM %s k WHERE %s) > 0", keys, pgt_is_null(exprType(key), "k.c1"));
-	post = psprintf("SELECT %s FROM %s k JOIN (%s) a%d ON (%s) %s k.c1 WHERE NOT %s UNION ALL "
-					"SELECT %s FROM (%s) a%d WHERE %s AND (SELECT pg_catalog.count(*) FROM %s k) > 0 UNION ALL "
-					"SELECT %s FROM (%s) a%d WHERE NOT %s AND %s",
-					cols, keys, post, of, pgt_expr(column, join->children),
-					pgt_operator_name(pgt_binds((Node *) ((BooleanTest *) lfirst(lc))->arg, of, bms_make_singleton(by), &column, &key)), any,
-					cols, post, of, unknown, keys,
-					cols, post, of, unknown, any);
+	null = pgt_enr_of(cxt, "k", psprintf("SELECT k.c1 FROM %s k WHERE %s", keys, pgt_is_null(exprType(key), "k.c1")), list_make1(keys));
+	usable = pgt_enr_of(cxt, "k", psprintf("SELECT k.c1 FROM %s k WHERE (SELECT pg_catalog.count(*) FROM %s n) = 0", keys, null), list_make1(keys));
+	without = pgt_enr_of(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE %s", cols, post, of, unknown), list_make1(keys));
+	others = pgt_enr_of(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE NOT %s", cols, post, of, unknown), list_make1(null));
+	opno = pgt_binds((Node *) ((BooleanTest *) lfirst(lc))->arg, of, bms_make_singleton(by), &column, &key);
+	post = psprintf("SELECT %s FROM %s k JOIN (%s) a%d ON (%s) %s k.c1 UNION ALL SELECT * FROM %s p UNION ALL SELECT * FROM %s p", cols, usable, post, of,
+					pgt_expr(column, join->children), pgt_operator_name(opno), without, others);
 	if (list_length(join->quals) == 1)
 		return psprintf("(%s)", post);
 	return psprintf("(SELECT %s FROM (%s OFFSET 0) a%d WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, of, rows, by,
