@@ -738,6 +738,37 @@ def whole_rows():
 CASES.update(whole_rows())
 
 
+def paths():
+    """Rows touched through the rows between: links that go, come and move together with what they lead to, and NULL keys."""
+    queries = {
+        'an inner condition about the next level': "WHERE EXISTS (SELECT FROM f.t3 b WHERE b.k = a.k AND EXISTS (SELECT FROM f.t2 c WHERE c.k = b.v AND c.v > a.v))",
+        'negated twice': "WHERE NOT EXISTS (SELECT FROM f.t3 b WHERE b.k = a.k AND NOT EXISTS (SELECT FROM f.t2 c WHERE c.k = b.v AND c.v > a.v))",
+        'IN in NOT IN': "WHERE a.k NOT IN (SELECT b.k FROM f.t3 b WHERE b.v IN (SELECT c.k FROM f.t2 c WHERE c.v > a.v))",
+        'NOT IN over NULLs': "WHERE a.k NOT IN (SELECT b.k FROM f.t3 b WHERE b.v > 10)",
+        'NOT IN in IN': "WHERE a.k IN (SELECT b.k FROM f.t3 b WHERE a.v NOT IN (SELECT c.v FROM f.t2 c WHERE c.k = b.v))",
+        'inwards': "WHERE EXISTS (SELECT FROM f.t2 c WHERE c.v > 2 AND EXISTS (SELECT FROM f.t3 b WHERE b.v = c.k AND b.k = a.k))",
+        'the nullable side leads on': "WHERE EXISTS (SELECT FROM f.t3 b LEFT JOIN f.t1 m ON m.id = b.id AND m.v <> a.v WHERE b.k = a.k AND EXISTS (SELECT FROM f.t2 c WHERE c.id = coalesce(m.id, 1) AND c.v > a.v))",
+        'a condition of a join': "WHERE EXISTS (SELECT FROM f.t3 b LEFT JOIN f.t1 m ON m.id = b.id AND EXISTS (SELECT FROM f.t2 c WHERE c.k = b.v AND c.v > a.v) WHERE b.k = a.k AND m.id IS NULL)",
+    }
+    values = {
+        'a value of values': "(SELECT sum((SELECT count(*) FROM f.t2 c WHERE c.k = b.v AND c.v > a.v)) FROM f.t3 b WHERE b.k = a.k)",
+        'a value without rows around it': "(SELECT count(*) + (SELECT count(*) FROM f.t2 c WHERE c.id = a.id) FROM f.t3 b WHERE b.k = a.k AND b.v = 99)",
+        'values by groups': "(SELECT string_agg(q.t, ',' ORDER BY q.t) FROM (SELECT b.v || ':' || (SELECT count(*) FROM f.t2 c WHERE c.k = b.v AND c.v > a.v) AS t FROM f.t3 b WHERE b.k = a.k GROUP BY b.v) q)",
+        'a join about both': "(SELECT string_agg(b.id || ':' || coalesce(c.id, 0), ',' ORDER BY b.id, c.id) FROM f.t3 b LEFT JOIN f.t2 c ON c.k = b.v AND c.v > a.v WHERE b.k = a.k)",
+        'a count inwards': "(SELECT count(*) FROM f.t2 c WHERE c.k IN (SELECT b.v FROM f.t3 b WHERE b.k = a.k))",
+    }
+    setup = ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, 2, 1), (3, 3, 2), (4, NULL, 2)", "INSERT INTO f.t3 (id, k, v) VALUES (1, 1, 10), (2, 1, 11), (3, 2, 10), (4, NULL, 12), (5, 3, 12)",
+             "INSERT INTO f.t2 (id, k, v) VALUES (1, 10, 9), (2, 11, 3), (3, 12, 2)"]
+    transactions = [["UPDATE f.t3 SET k = 3 WHERE id = 1", "UPDATE f.t2 SET v = 0 WHERE id = 1"], ["UPDATE f.t2 SET v = 6 WHERE id = 1"], ["DELETE FROM f.t3 WHERE id = 3", "DELETE FROM f.t2 WHERE k = 10"],
+                    ["INSERT INTO f.t3 (id, k, v) VALUES (6, 2, 11)", "INSERT INTO f.t2 (id, k, v) VALUES (4, 10, 7), (5, 11, 8)"], ["UPDATE f.t3 SET v = NULL WHERE id = 5", "UPDATE f.t1 SET k = NULL WHERE id = 3"],
+                    ["DELETE FROM f.t3 WHERE k IS NULL", "UPDATE f.t1 SET k = 2 WHERE id = 4", "DELETE FROM f.t2 WHERE id = 5"], ["DELETE FROM f.t3"], setup[1:2] + ["UPDATE f.t2 SET v = v + 3"]]
+    texts = {name: f'SELECT a.id, a.v FROM f.t1 a {q}' for name, q in queries.items()} | {name: f'SELECT a.id, {q} AS x FROM f.t1 a' for name, q in values.items()}
+    return {'path: ' + name: {'setup': setup, 'query': text, 'transactions': transactions} for name, text in texts.items()}
+
+
+CASES.update(paths())
+
+
 def sets():
     setup = ["INSERT INTO f.t1 (id, k, v, s) VALUES (1, 2, 1, 'a b'), (2, 0, 2, 'b'), (3, NULL, NULL, ''), (4, 2, 1, NULL), (5, 3, 1, 'a b c')"]
     moves = [["INSERT INTO f.t1 (id, k, v, s) VALUES (6, 1, 2, 'c a'), (7, 3, 1, 'a b')"], ["UPDATE f.t1 SET k = 1, s = s || ' z' WHERE id IN (1, 2)"], ["DELETE FROM f.t1 WHERE v = 1"],
