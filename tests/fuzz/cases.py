@@ -747,7 +747,7 @@ def paths():
         'NOT IN over NULLs': "WHERE a.k NOT IN (SELECT b.k FROM f.t3 b WHERE b.v > 10)",
         'NOT IN in IN': "WHERE a.k IN (SELECT b.k FROM f.t3 b WHERE a.v NOT IN (SELECT c.v FROM f.t2 c WHERE c.k = b.v))",
         'inwards': "WHERE EXISTS (SELECT FROM f.t2 c WHERE c.v > 2 AND EXISTS (SELECT FROM f.t3 b WHERE b.v = c.k AND b.k = a.k))",
-        'the nullable side leads on': "WHERE EXISTS (SELECT FROM f.t3 b LEFT JOIN f.t1 m ON m.id = b.id AND m.v <> a.v WHERE b.k = a.k AND EXISTS (SELECT FROM f.t2 c WHERE c.id = coalesce(m.id, 1) AND c.v > a.v))",
+        'the nullable side leads on': "WHERE EXISTS (SELECT FROM f.t3 b LEFT JOIN f.t1 m ON m.id = b.id + 100 AND m.v <> a.v WHERE b.k = a.k AND EXISTS (SELECT FROM f.t2 c WHERE c.id = coalesce(m.id, 1) AND c.v > a.v))",
         'a condition of a join': "WHERE EXISTS (SELECT FROM f.t3 b LEFT JOIN f.t1 m ON m.id = b.id AND EXISTS (SELECT FROM f.t2 c WHERE c.k = b.v AND c.v > a.v) WHERE b.k = a.k AND m.id IS NULL)",
     }
     values = {
