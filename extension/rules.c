@@ -200,7 +200,7 @@ reads_session(const char *name, int nargs)
 										   "col_desc", "shobj_desc", "table_to_", "query_to_", "schema_to_", "database_to_", "cursor_to_", "ts_stat", "ts_rewrite"};
 
 	if (nargs == 0)
-		return true;
+		return strncmp(name, "json", strlen("json")) != 0; /* the empty array, the empty object */
 	for (int i = 0; i < lengthof(prefixes); i++)
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
 			return true;

@@ -18,6 +18,11 @@ CASES = {
         'query': 'SELECT k, k / 2 AS half, to_jsonb(k) AS j, count(*) AS n FROM f.t1 a LEFT JOIN (SELECT n AS k FROM f.t3) b USING (k) GROUP BY k',
         'transactions': [["INSERT INTO f.t1 (id, k) VALUES (4, 7), (5, 3)"], ["UPDATE f.t1 SET k = 3 WHERE id < 3", "INSERT INTO f.t3 (id, n) VALUES (3, 3.00)"], ["DELETE FROM f.t3 WHERE n = 7"], ["DELETE FROM f.t1"]],
     },
+    'the empty array and the empty object': {       # functions without arguments that do not ask for the session
+        'setup': ["INSERT INTO f.t1 (id, k) VALUES (1, 1), (2, 1)"],
+        'query': 'SELECT t.id, coalesce((SELECT jsonb_agg(u.id) FROM f.t1 u WHERE u.k = t.id), jsonb_build_array()) AS a, json_build_object()::text AS o FROM f.t1 t',
+        'transactions': [["UPDATE f.t1 SET k = 2 WHERE id = 1"], ["INSERT INTO f.t1 (id, k) VALUES (3, 3)"], ["DELETE FROM f.t1 WHERE id = 1"]],
+    },
     'rows of VALUES in other types': {
         'setup': ["INSERT INTO f.t1 (id, k, n) VALUES (1, 1, 1.5), (2, 7, 2.0)"],
         'query': 'SELECT t.id, v.a FROM f.t1 t CROSS JOIN LATERAL (VALUES (t.k), (t.n), (t.id::bigint)) v(a)',

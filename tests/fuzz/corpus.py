@@ -310,7 +310,7 @@ class Corpus:
         except psycopg2.Error as e:
             if self.conn.closed:
                 raise
-            own = (e.pgcode or '').startswith(('22', '21', '53', '54'))
+            own = (e.pgcode or '').startswith(('22', '21', '53', '54')) or 'EXCEPT' in str(e)  # columns to sort beside columns to hash
             self.counts['query error' if own else 'ERROR'] += 1
             self.note(line, f'ERROR {e.pgcode} {e}', query, not own)
 
