@@ -114,8 +114,13 @@ CASES = {
         'query': 'SELECT t.k, (WITH RECURSIVE r AS (SELECT b FROM f.edge WHERE a = t.k UNION SELECT e.b FROM r JOIN f.edge e ON e.a = r.b) SELECT count(*) FROM r) AS n FROM f.t1 t',
     },
     'a recursive step of another form': {
-        'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'a recursive term that is no inner join',
+        'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'a recursive term that is not computed row by row',
+        'query': 'WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT DISTINCT e.b FROM r JOIN f.edge e ON e.a = r.n) SELECT count(*) AS n FROM r',
+    },
+    'a recursive step with a condition that is not monotone': {
+        'tables': GRAPH, 'setup': [*EDGES, "INSERT INTO f.t1 (k) VALUES (3), (NULL)"], 'inner': 1,
         'query': 'WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT e.b FROM r JOIN f.edge e ON e.a = r.n WHERE NOT EXISTS (SELECT FROM f.t1 t WHERE t.k = e.b)) SELECT count(*) AS n FROM r',
+        'transactions': [["DELETE FROM f.t1 WHERE k = 3"], ["INSERT INTO f.t1 (k) VALUES (2), (4)"], *CHANGES, ["DELETE FROM f.t1"]],
     },
     'rows as columns of a recursion below others': {
         'tables': GRAPH, 'setup': EDGES, 'transactions': [], 'full': 'WITH RECURSIVE below other operations over columns of composite, domain or range types',
