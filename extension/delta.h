@@ -65,7 +65,8 @@ extern char *pgt_rows_of_nulls(PgtDeltaCtx *cxt, const char *keys, const char *k
 
 /* Post state of a join's input, aggregated only where it can meet the rows `delta` of input `by` under the join's conjuncts. */
 extern char *pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom delta);
-extern bool pgt_has_agg(const PgtOp *op); /* does that make a difference */
+extern List *pgt_own_quals(const PgtOp *join, int ordinal); /* of Node: conditions on that input alone */
+extern bool pgt_has_agg(const PgtOp *op);                   /* does that make a difference */
 
 /* per kind */
 extern PgtFrom pgt_delta_select(PgtDeltaCtx *cxt, const PgtOp *op);

@@ -18,6 +18,15 @@
 #define ROLE_DELTA 'd'
 #define ROLE_OLD 'o'
 
+/* Made once: terms share it, and a nested loop would compute it anew for each of its rows. */
+static PgtFrom
+narrowed(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, const char *rows)
+{
+	List *own = pgt_own_quals(op, ordinal);
+
+	return pgt_enr(cxt, "p", psprintf("SELECT %s FROM (%s) a%d%s%s", pgt_columns(psprintf("a%d", ordinal), pgt_op_child(op, ordinal)->ncols, 0), rows, ordinal, own != NIL ? " WHERE " : "", own != NIL ? pgt_quals(own, op->children) : ""));
+}
+
 /* The first delta of the term that narrows an aggregated input does so; a plain one needs no help. */
 static PgtFrom
 post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, const char *roles)
@@ -32,7 +41,7 @@ post_input(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom *deltas, cons
 			continue;
 		narrow = pgt_post_near(cxt, op, ordinal, i + 1, deltas[i]);
 		if (strcmp(narrow, whole) != 0)
-			return psprintf("(%s)", narrow);
+			return narrowed(cxt, op, ordinal, narrow);
 	}
 	return psprintf("(%s)", whole);
 }

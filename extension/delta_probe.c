@@ -113,6 +113,18 @@ matching_outer(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 }
 
 static char *
+matching_union(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
+{
+	StringInfoData s;
+	ListCell *lc;
+
+	initStringInfo(&s);
+	foreach (lc, op->children)
+		appendStringInfo(&s, "%s(%s)", foreach_current_index(lc) > 0 ? " UNION ALL " : "", post_matching(cxt, lfirst(lc), cols, keys));
+	return s.data;
+}
+
+static char *
 post_matching(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 {
 	if (!pgt_has_agg(op))
@@ -125,35 +137,106 @@ post_matching(PgtDeltaCtx *cxt, const PgtOp *op, List *cols, const char *keys)
 			return matching_select(cxt, op, cols, keys);
 		case PGT_OP_OUTER:
 			return matching_outer(cxt, op, cols, keys);
+		case PGT_OP_UNION:
+			return matching_union(cxt, op, cols, keys);
 		default:
 			return pgt_post(op);
 	}
 }
 
-/* Is the conjunct "column of `ordinal` = expression over `by`" by the type's own equality?  Gives the two sides. */
-static bool
-binds(Node *qual, int ordinal, int by, Var **column, Node **value)
+/* varchar is compared as text: the column below that, if it keeps its collation. */
+static Node *
+plain(Node *node)
+{
+	while (IsA(node, RelabelType) && exprCollation((Node *) ((RelabelType *) node)->arg) == ((RelabelType *) node)->resultcollid)
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+/* The expression that the conjunct says to equal the column, by the type's own equality, if it does. */
+static Node *
+equal_to(Node *qual, const Var *column, Oid *collation)
 {
 	OpExpr *op = (OpExpr *) qual;
 
 	if (!IsA(op, OpExpr) || list_length(op->args) != 2)
-		return false;
+		return NULL;
 	for (int i = 0; i < 2; i++)
 	{
-		Var *v = list_nth(op->args, i);
-		Node *e = list_nth(op->args, 1 - i);
-		int only;
+		Var *v = (Var *) plain(list_nth(op->args, i));
+		Node *e = plain(list_nth(op->args, 1 - i));
 
-		if (IsA(v, Var) && (int) v->varno == ordinal && exprType(e) == v->vartype &&
-			bms_get_singleton_member(pull_varnos(NULL, e), &only) && only == by &&
-			op->opno == lookup_type_cache(v->vartype, TYPECACHE_EQ_OPR)->eq_opr)
+		if (IsA(v, Var) && v->varno == column->varno && v->varattno == column->varattno && exprType(e) == v->vartype &&
+			op->opno == lookup_type_cache(v->vartype, TYPECACHE_EQ_OPR)->eq_opr && (!OidIsValid(*collation) || *collation == op->inputcollid))
 		{
-			*column = v;
-			*value = e;
-			return true;
+			*collation = op->inputcollid;
+			return e;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+/* An expression over input `by` that the column equals in every row of the join: by a conjunct, or by one after the other. */
+static Node *
+value_by(const PgtOp *join, const Var *column, int by, List *passed, Oid collation)
+{
+	ListCell *lc;
+
+	if (list_member(passed, column))
+		return NULL;
+	passed = lappend(list_copy(passed), (void *) column);
+	foreach (lc, join->quals)
+	{
+		Oid same = collation;
+		Node *e = equal_to(lfirst(lc), column, &same);
+		int only;
+
+		if (e == NULL || !bms_get_singleton_member(pull_varnos(NULL, e), &only))
+			continue;
+		if (only != by && IsA(e, Var))
+			e = value_by(join, (Var *) e, by, passed, same);
+		else if (only != by)
+			e = NULL;
+		if (e != NULL)
+			return e;
+	}
+	return NULL;
+}
+
+/* The columns of input `ordinal` that conjuncts mention by themselves. */
+static List *
+compared_columns(const PgtOp *join, int ordinal)
+{
+	List *columns = NIL;
+	ListCell *lc;
+	ListCell *arg;
+
+	foreach (lc, join->quals)
+	{
+		if (!IsA(lfirst(lc), OpExpr))
+			continue;
+		foreach (arg, ((OpExpr *) lfirst(lc))->args)
+		{
+			Var *v = (Var *) plain(lfirst(arg));
+
+			if (IsA(v, Var) && (int) v->varno == ordinal)
+				columns = list_append_unique(columns, v);
+		}
+	}
+	return columns;
+}
+
+List *
+pgt_own_quals(const PgtOp *op, int ordinal)
+{
+	List *own = NIL;
+	ListCell *lc;
+	int only;
+
+	foreach (lc, op->quals)
+		if (bms_get_singleton_member(pull_varnos(NULL, lfirst(lc)), &only) && only == ordinal)
+			own = lappend(own, lfirst(lc));
+	return own;
 }
 
 char *
@@ -169,13 +252,13 @@ pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom 
 		return pgt_post(op);
 	initStringInfo(&values);
 	initStringInfo(&where);
-	foreach (lc, join->quals)
+	foreach (lc, compared_columns(join, ordinal))
 	{
-		Var *column;
-		Node *value;
+		Var *column = lfirst(lc);
+		Node *value = value_by(join, column, by, NIL, InvalidOid);
 		char *text;
 
-		if (!binds(lfirst(lc), ordinal, by, &column, &value) || list_member_int(cols, column->varattno))
+		if (value == NULL)
 			continue;
 		cols = lappend_int(cols, column->varattno);
 		text = pgt_expr(value, join->children);
@@ -184,5 +267,7 @@ pgt_post_near(PgtDeltaCtx *cxt, const PgtOp *join, int ordinal, int by, PgtFrom 
 	}
 	if (cols == NIL)
 		return pgt_post(op);
+	if (pgt_own_quals(join, by) != NIL)
+		appendStringInfo(&where, " AND %s", pgt_quals(pgt_own_quals(join, by), join->children));
 	return post_matching(cxt, op, cols, pgt_enr(cxt, "k", psprintf("SELECT DISTINCT %s FROM %s a%d WHERE %s", values.data, delta, by, where.data)));
 }

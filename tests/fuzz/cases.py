@@ -1041,3 +1041,14 @@ CASES.update({
         'transactions': [["DELETE FROM f.way WHERE a = 2"], ["INSERT INTO f.way VALUES (2, 4), (2, 4)"], ["DELETE FROM f.way WHERE a = 4"], ["INSERT INTO f.way VALUES (4, 5)", "DELETE FROM f.way WHERE a = 3"]],
     },
 })
+
+CASES.update({
+    'unions of groups, joined in a chain': {
+        'setup': ["INSERT INTO f.t1 (id, k, v) VALUES (1, 1, 5), (2, NULL, 5), (3, 2, 6), (4, 2, 7), (5, 3, 1)",
+                  "INSERT INTO f.t2 (id, k, v) VALUES (1, 1, 5), (2, 2, 6), (3, 0, 1)"],
+        'query': "WITH y AS (SELECT k::text::varchar(9) AS k, v % 2 AS p, sum(v) AS s, 'a' AS t FROM f.t1 GROUP BY 1, 2 UNION ALL SELECT k::text::varchar(9), v % 2, sum(v), 'b' FROM f.t2 GROUP BY 1, 2) "
+                 "SELECT a.k, a.s, b.s AS u, c.s AS w FROM y a JOIN y b ON b.k = a.k AND b.t = 'b' JOIN y c ON c.k = b.k WHERE a.t = 'a' AND c.s >= a.s - 100",
+        'transactions': [["INSERT INTO f.t1 (id, k, v) VALUES (6, 1, 9)"], ["DELETE FROM f.t2 WHERE k = 1"], ["UPDATE f.t1 SET k = 2 WHERE id = 2", "INSERT INTO f.t2 (id, k, v) VALUES (4, 3, 3)"],
+                         ["UPDATE f.t2 SET k = k + 1"], ["DELETE FROM f.t1"]],
+    },
+})
