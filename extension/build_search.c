@@ -410,13 +410,25 @@ add_key(Query *query, Node *expr, SortGroupClause *like)
 	return key;
 }
 
+/* NULL: a window's key that canon_nest.c has sorted by below the query. */
+static Node *
+sorted_by(Query *query, SortGroupClause *clause)
+{
+	ListCell *lc;
+
+	foreach (lc, query->targetList)
+		if (lfirst_node(TargetEntry, lc)->ressortgroupref == clause->tleSortGroupRef)
+			return (Node *) lfirst_node(TargetEntry, lc)->expr;
+	return NULL;
+}
+
 /* The keys that sort as this one does; NIL: it is nothing that SEARCH or CYCLE declares. */
 static List *
 keys_like(PgtLevel *level, SortGroupClause *clause)
 {
 	Query *query = level->query;
-	Var *v = (Var *) get_sortgroupclause_expr(clause, query->targetList);
-	RangeTblEntry *rte = IsA(v, Var) && v->varlevelsup == 0 && v->varattno > 0 ? rt_fetch(v->varno, query->rtable) : NULL;
+	Var *v = (Var *) sorted_by(query, clause);
+	RangeTblEntry *rte = v != NULL && IsA(v, Var) && v->varlevelsup == 0 && v->varattno > 0 ? rt_fetch(v->varno, query->rtable) : NULL;
 	PgtLevel *where;
 	CommonTableExpr *cte;
 	Layout layout;
