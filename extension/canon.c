@@ -311,6 +311,9 @@ canon_walker(Node *node, CanonContext *cxt)
 		CanonContext level = {(Query *) node, cxt->findings};
 
 		canon_keys((Query *) node);
+		pgt_canon_group_keys((Query *) node);
+		pgt_canon_limit((Query *) node);
+		pgt_nest_tests((Query *) node);
 		pgt_canon_windows((Query *) node, cxt->findings);
 		pgt_canon_order((Query *) node, cxt->findings);
 		return query_tree_walker((Query *) node, canon_walker, &level, 0);

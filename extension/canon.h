@@ -16,6 +16,18 @@ extern void pgt_canon_array(Query *query, PgtFindings *findings); /* the subquer
 extern void pgt_canon_windows(Query *query, PgtFindings *findings);
 extern bool pgt_sort_by_rows(Query *query); /* sort also by all columns shown; false: they were all sort keys */
 
+/* canon_limit.c */
+extern void pgt_canon_limit(Query *query);
+extern void pgt_sink_level(Query *query);                                 /* it becomes a subquery of its level, where its WITH queries stay; in place */
+extern Query *pgt_level_above(Query *query, Query *inner);                /* with the query's WITH queries; the rest is up to the caller */
+extern RangeTblEntry *pgt_subquery_entry(Query *inner, const char *name); /* its columns are c1, c2, ... */
+
+/* canon_keys.c: keys that the builder cannot take as they are become columns of an item of FROM; in place */
+extern void pgt_canon_group_keys(Query *query);
+
+/* canon_nest.c: windows that are compared with subqueries go to a level below; in place */
+extern void pgt_nest_tests(Query *query);
+
 /* canon_nest.c: split a level into a sorted subquery and the windows with these keys that depend on it; in place; false: cannot be done */
 extern bool pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings);
 

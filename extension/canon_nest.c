@@ -10,6 +10,8 @@
  *	SELECT q.c1, sum(q.c2) OVER (PARTITION BY q.c1 ORDER BY q.c3) FROM (SELECT k, x, d FROM t ORDER BY k, d, x) q
  *
  * What is left equal ties in everything the query knows of it, and its frames are computed from equal arguments.
+ *
+ * The same division serves windows that are compared with subqueries (pgt_nest_tests): there all windows go below.
  */
 #include "postgres.h"
 
@@ -29,9 +31,10 @@
 typedef struct NestContext
 {
 	Query *query;
-	WindowClause *wc; /* functions over its keys that depend on the order of peers stay above */
+	WindowClause *wc; /* functions over its keys that depend on the order of peers stay above; NULL: comparisons with subqueries do */
 	List *columns;    /* of the subquery */
 	bool failed;
+	int depth; /* inside how many subqueries that stay above */
 } NestContext;
 
 static bool
@@ -41,11 +44,19 @@ same_window(const WindowClause *a, const WindowClause *b)
 }
 
 static bool
+is_test(Node *node)
+{
+	return IsA(node, SubLink) && contain_window_function(((SubLink *) node)->testexpr);
+}
+
+static bool
 stays(Node *node, NestContext *cxt)
 {
 	WindowFunc *f = (WindowFunc *) node;
 	WindowClause *wc;
 
+	if (cxt->wc == NULL)
+		return is_test(node);
 	if (!IsA(node, WindowFunc))
 		return false;
 	wc = list_nth(cxt->query->windowClause, f->winref - 1);
@@ -77,6 +88,63 @@ column(NestContext *cxt, Node *node)
 	return (Node *) makeVar(1, n, exprType(node), exprTypmod(node), exprCollation(node), 0);
 }
 
+/* What a subquery that stays above refers to of this level: keys, aggregates, columns. */
+static bool
+belongs_here(Node *node, NestContext *cxt)
+{
+	ListCell *lc;
+	Node *key;
+
+	if ((IsA(node, Var) && (int) ((Var *) node)->varlevelsup == cxt->depth) ||
+		(IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == cxt->depth) ||
+		(IsA(node, GroupingFunc) && (int) ((GroupingFunc *) node)->agglevelsup == cxt->depth))
+		return true;
+	foreach (lc, cxt->query->groupClause)
+	{
+		key = copyObject(get_sortgroupclause_expr(lfirst(lc), cxt->query->targetList));
+		IncrementVarSublevelsUp(key, cxt->depth, 0);
+		if (contain_vars_of_level(key, cxt->depth) && equal(key, node))
+			return true;
+	}
+	return false;
+}
+
+static Node *
+inside_mutator(Node *node, NestContext *cxt)
+{
+	Node *out;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Query))
+	{
+		cxt->depth++;
+		out = (Node *) query_tree_mutator((Query *) node, inside_mutator, cxt, 0);
+		cxt->depth--;
+		return out;
+	}
+	if (cxt->depth == 0 || IsA(node, List) || !belongs_here(node, cxt))
+		return expression_tree_mutator(node, inside_mutator, cxt);
+	out = copyObject(node);
+	IncrementVarSublevelsUp(out, -cxt->depth, cxt->depth);
+	out = column(cxt, out);
+	((Var *) out)->varlevelsup = cxt->depth;
+	return out;
+}
+
+static Node *nest_mutator(Node *node, NestContext *cxt);
+
+static Node *
+nest_test(SubLink *test, NestContext *cxt)
+{
+	SubLink *out = makeNode(SubLink);
+
+	*out = *test;
+	out->testexpr = nest_mutator(test->testexpr, cxt);
+	out->subselect = inside_mutator(test->subselect, cxt);
+	return (Node *) out;
+}
+
 static Node *
 nest_mutator(Node *node, NestContext *cxt)
 {
@@ -84,6 +152,8 @@ nest_mutator(Node *node, NestContext *cxt)
 		return node;
 	if (IsA(node, CaseWhen))
 		return expression_tree_mutator(node, nest_mutator, cxt);
+	if (cxt->wc == NULL && is_test(node))
+		return nest_test((SubLink *) node, cxt);
 	if (IsA(node, SubLink) && has_staying(((SubLink *) node)->testexpr, cxt))
 	{
 		cxt->failed = true;
@@ -105,6 +175,12 @@ refers(List *clauses, Index ref)
 	return false;
 }
 
+static bool
+is_window_key(WindowClause *wc, Index ref)
+{
+	return wc != NULL && (refers(wc->partitionClause, ref) || refers(wc->orderClause, ref));
+}
+
 /* The select list above: entries that only the subquery's clauses refer to are left out. */
 static List *
 outer_targets(NestContext *cxt)
@@ -117,8 +193,7 @@ outer_targets(NestContext *cxt)
 	{
 		TargetEntry *tle = flatCopyTargetEntry(lfirst(lc));
 
-		if (tle->resjunk && !refers(cxt->wc->partitionClause, tle->ressortgroupref) && !refers(cxt->wc->orderClause, tle->ressortgroupref) &&
-			!refers(q->distinctClause, tle->ressortgroupref) && !refers(q->sortClause, tle->ressortgroupref))
+		if (tle->resjunk && !is_window_key(cxt->wc, tle->ressortgroupref) && !refers(q->distinctClause, tle->ressortgroupref) && !refers(q->sortClause, tle->ressortgroupref))
 			continue;
 		tle->expr = (Expr *) nest_mutator((Node *) tle->expr, cxt);
 		tle->resno = list_length(out) + 1;
@@ -190,9 +265,9 @@ window_keys(Query *query, WindowClause *wc)
 	return out;
 }
 
-/* The subquery is brought into its own canonical form first: its sort keys have to be those of the form that it has in the end. */
+/* Everything up to the windows; then DISTINCT, ORDER BY and LIMIT, which are done above. */
 static Query *
-inner_query(NestContext *cxt, PgtFindings *findings)
+query_below(NestContext *cxt)
 {
 	Query *inner = copyObject(cxt->query);
 
@@ -206,6 +281,15 @@ inner_query(NestContext *cxt, PgtFindings *findings)
 	if (!inner->hasWindowFuncs)
 		inner->windowClause = NIL;
 	inner->sortClause = NIL;
+	return inner;
+}
+
+/* The subquery is brought into its own canonical form first: its sort keys have to be those of the form that it has in the end. */
+static Query *
+inner_query(NestContext *cxt, PgtFindings *findings)
+{
+	Query *inner = query_below(cxt);
+
 	pgt_canon_windows(inner, findings);
 	inner->sortClause = window_keys(cxt->query, cxt->wc);
 	(void) pgt_sort_by_rows(inner);
@@ -239,7 +323,7 @@ pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings)
 	Query *outer;
 	List *targets;
 
-	if (query->setOperations != NULL || query->hasTargetSRFs || pgt_is_correlated((Node *) query) || contain_var_clause(wc->startOffset) ||
+	if (query->setOperations != NULL || query->hasTargetSRFs || contain_var_clause(wc->startOffset) ||
 		checkExprHasSubLink(query->limitCount) || checkExprHasSubLink(query->limitOffset))
 		return false;
 	targets = outer_targets(&cxt);
@@ -260,6 +344,37 @@ pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings)
 	findings->full_reason = inner.full_reason;
 	findings->full_hint = inner.full_hint;
 	return true;
+}
+
+/*
+ *	SELECT rank() OVER (ORDER BY d) IN (SELECT n FROM s WHERE s.k = t.k) FROM t
+ *	SELECT q.c1 IN (SELECT n FROM s WHERE s.k = q.c2) FROM (SELECT rank() OVER (ORDER BY d), k FROM t) q
+ */
+void
+pgt_nest_tests(Query *query)
+{
+	NestContext cxt = {query, NULL, NIL, false, 0};
+	Query *outer;
+	Query *inner;
+	List *targets;
+
+	if (!query->hasWindowFuncs || !query->hasSubLinks || query->hasTargetSRFs || !has_staying((Node *) query->targetList, &cxt))
+		return;
+	targets = outer_targets(&cxt);
+	inner = query_below(&cxt);
+	inner->cteList = NIL;
+	inner->hasRecursive = false;
+	pgt_sink_level(inner);
+	outer = pgt_level_above(query, inner);
+	outer->targetList = targets;
+	outer->distinctClause = query->distinctClause;
+	outer->hasDistinctOn = query->hasDistinctOn;
+	outer->sortClause = query->sortClause;
+	outer->limitCount = query->limitCount;
+	outer->limitOffset = query->limitOffset;
+	outer->limitOption = query->limitOption;
+	outer->hasSubLinks = true;
+	*query = *outer;
 }
 
 Query *

@@ -50,36 +50,37 @@ typedef struct EntryRule
 
 /* --- one query level --- */
 
-/* Sets above aggregates and windows, and below DISTINCT, are built as they are computed; with these they take part in the grouping. */
-static bool
-has_srf(Query *q)
-{
-	return q->hasTargetSRFs && q->groupingSets != NIL;
-}
-
+/* Is one of them, which is no key of the groups as well, a set? */
 static bool
 any_set(Query *q, List *clauses)
 {
 	ListCell *lc;
+	ListCell *gc;
 
 	foreach (lc, clauses)
-		if (expression_returns_set(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
+	{
+		bool grouped = false;
+
+		foreach (gc, q->groupClause)
+			grouped |= ((SortGroupClause *) lfirst(gc))->tleSortGroupRef == ((SortGroupClause *) lfirst(lc))->tleSortGroupRef;
+		if (!grouped && expression_returns_set(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
 			return true;
+	}
 	return false;
 }
 
-/* A set that is a key of a window, or of the groups below one, comes before the window, other sets after it. */
+/* A set that is a key of a window comes before it.  Without groups it goes into FROM (canon_keys.c); with groups it is made of them. */
 static bool
 has_window_over_srf(Query *q)
 {
 	ListCell *lc;
 
-	if (!q->hasTargetSRFs || q->windowClause == NIL)
+	if (!q->hasTargetSRFs || (q->groupClause == NIL && !q->hasAggs && q->havingQual == NULL))
 		return false;
 	foreach (lc, q->windowClause)
 		if (any_set(q, ((WindowClause *) lfirst(lc))->partitionClause) || any_set(q, ((WindowClause *) lfirst(lc))->orderClause))
 			return true;
-	return any_set(q, q->groupClause);
+	return false;
 }
 
 static bool
@@ -88,46 +89,8 @@ has_row_marks(Query *q)
 	return q->rowMarks != NIL;
 }
 
-/*
- * A constant that is a key of GROUPING SETS is NULL in the select list of other sets, but itself in HAVING.  Nobody means that, so it
- * is left to the server.
- */
-static bool
-has_constant_set_key(Query *q)
-{
-	ListCell *lc;
-
-	if (q->groupingSets == NIL)
-		return false;
-	foreach (lc, q->groupClause)
-		if (!contain_var_clause(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
-			return true;
-	return false;
-}
-
-static bool
-has_subquery_key(Query *q)
-{
-	ListCell *lc;
-
-	foreach (lc, q->groupClause)
-		if (checkExprHasSubLink(pgt_flatten_group_exprs(q, get_sortgroupclause_expr(lfirst(lc), q->targetList))))
-			return true;
-	return false;
-}
-
-/* The server takes one that refers to nothing around it for a constant, and does not sort by it before version 18 although it is NULL in other sets. */
-static bool
-has_subquery_set_key(Query *q)
-{
-	return q->groupingSets != NIL && has_subquery_key(q);
-}
-
 static const QueryRule query_rules[] = {
-	{has_srf, "a set-returning function in the select list beside GROUPING SETS", "Put the set into FROM."},
-	{has_window_over_srf, "a set-returning function as a key of a window, or of groups below one", "Put the set into FROM."},
-	{has_subquery_set_key, "a subquery as a key of GROUPING SETS", "Compute the key in a subquery in FROM.", true},
-	{has_constant_set_key, "a constant as a key of GROUPING SETS", "Leave the constant out of the grouping sets."},
+	{has_window_over_srf, "a set-returning function as a key of a window over groups", "Compute the groups in a subquery in FROM."},
 	{has_row_marks, "FOR UPDATE or FOR SHARE", "Remove the locking clause: a stream table's query locks no rows.", true},
 };
 
@@ -450,9 +413,6 @@ rule_walker(Node *node, RuleContext *cxt)
 		RuleContext level = {cxt->findings, (Query *) node, cxt->query == (Query *) node ? cxt->up : cxt};
 
 		check_level(&level, (Query *) node, cxt->sublink || pgt_is_correlated(node));
-		/* such a level runs as it is, and its keys are no longer recognised once each occurrence reads rows of its own */
-		if (pgt_is_correlated(node) && has_subquery_key((Query *) node))
-			not_incremental(cxt, "a subquery as a key of groups, inside a subquery that refers to the query around it", "Compute the key in a subquery in FROM.");
 		return query_tree_walker((Query *) node, rule_walker, &level, 0);
 	}
 	if (IsA(node, RowExpr))

@@ -162,6 +162,14 @@ class Round:
         missing, extra = self.cur.fetchone()
         if missing or extra:
             raise Difference(f'{what}: missing {missing}, extra {extra}')
+        if self.query.startswith('/* exact */'):    # it has one answer, whatever the canonical query is
+            self.cur.execute('SET LOCAL search_path = f, public')
+            self.cur.execute(f'SELECT (SELECT count(*) FROM (SELECT {k} FROM ({self.query}) q EXCEPT ALL SELECT {k} FROM f.st) m), '
+                             f'(SELECT count(*) FROM (SELECT {k} FROM f.st EXCEPT ALL SELECT {k} FROM ({self.query}) q) m)')
+            missing, extra = self.cur.fetchone()
+            self.cur.execute('SET LOCAL search_path = pg_catalog, pg_temp')
+            if missing or extra:
+                raise Difference(f'{what}: missing {missing}, extra {extra} of the query as written')
         if oracle != self.canonical:
             return
         self.cur.execute([r[2] for r in self.view['verify']][0])

@@ -70,6 +70,8 @@ def source(g, depth):
     r = g.rnd
     text, cols = g.from_item(depth, r.choice([0, 0, 0, 1]))
     where = f' WHERE {g.condition(cols, 1)}' if r.random() < 0.4 else ''
+    if g.around and r.random() < 0.5:
+        where = g.correlation(g.around, cols) or where
     return f'{text}{where}', cols
 
 
@@ -80,8 +82,37 @@ def windows(g, depth):
     if g.sets and r.random() < g.sets:
         exprs.append(g.set_of(cols))
     out, names = g.output(exprs)
+    if g.sets and r.random() < g.sets:
+        s, ty = g.set_of(cols)
+        out, names = g.output(exprs + [(s, ty), (f"rank() OVER ({r.choice(['PARTITION', 'ORDER'])} BY {s})", 'int')])
     distinct = 'DISTINCT ' if r.random() < 0.1 else ''
     return f'SELECT {distinct}{out} FROM {text}', names
+
+
+def compared_windows(g, depth):
+    """Windows compared with subqueries, above groups too."""
+    r = g.rnd
+    text, cols = source(g, depth)
+    group = ''
+    if r.random() < 0.3:
+        keys = [(f'({k})', 'num' if ty == 'num2' else ty) for k, ty in g.plain(cols)[:2]]
+        group = ' GROUP BY ' + ', '.join(k for k, _ in keys)
+        here = keys + [g.aggregate(cols, False)]
+        exprs = here[:r.randint(1, len(here))]
+        value = window_of(g, [(e, ty) for e, ty in here if ty == 'int'] or [('1', 'int')])[0]
+        near = [k for k, ty in keys if ty == 'int']
+    else:
+        exprs = g.plain(cols)
+        value = r.choice(['row_number()', 'rank()', 'count(*)', 'dense_rank()']) + f" OVER ({r.choice(['', 'PARTITION BY ' + any_scalar(g, cols)])}{order(g, cols)})"
+        near = [g.pick(cols, 'int')]
+    below = r.choice(['f.t0', 'f.t2', 'f.t4'])
+    where = r.choice(['', f' WHERE z.v > {r.randrange(3)}']) if not near or not near[0] or r.random() < 0.5 else f" WHERE z.k {r.choice(['=', '=', '<'])} {near[0]}"
+    test = r.choice(['{} IN (SELECT z.id{})', '{} NOT IN (SELECT z.v{})', '({} + 1) = ANY (SELECT z.k{})', '{} > ALL (SELECT z.k{})', '{} <= (SELECT count(*){})',
+                     '({}, 1) IN (SELECT z.id, z.k{})']).format(value, f' FROM {below} z{where}')
+    exprs.append(r.choice([(f'({test})', 'bool'), (f'CASE WHEN {test} THEN 1 END', 'int'), (f"CASE WHEN {test} THEN 'y' ELSE 'n' END", 'text')]))
+    out, names = g.output(exprs)
+    tail = f' ORDER BY {len(exprs)}, 1 LIMIT {r.randint(1, 4)}' if r.random() < 0.15 else ''
+    return f"SELECT {'DISTINCT ' if r.random() < 0.1 else ''}{out} FROM {text}{group}{tail}", names
 
 
 def grouped_windows(g, depth):
@@ -106,10 +137,21 @@ def window_of(g, inner):
     return f'{call} OVER ({spec})', ty
 
 
+def odd_key(g, cols):
+    """A key that is a constant, a subquery or a set."""
+    r = g.rnd
+    near = g.pick(cols, 'int')
+    where = f' WHERE z.k = {near}' if near and r.random() < 0.7 else ''
+    return r.choice([('(7::int)', 'int'), ("('a' || 'b')", 'text'), ("(DATE '2024-01-03')", 'date'), (f'(SELECT max(z.v) FROM f.t2 z{where})', 'int'),
+                     (f'((SELECT count(*) FROM f.t4 z{where})::int + 1)', 'int'), (f'(generate_series(1, {near or 1} % 3))', 'int'), (f'(unnest(ARRAY[{near or 1}, 2]))', 'int')])
+
+
 def grouping_sets(g, depth):
     r = g.rnd
     text, cols = source(g, depth)
     keys = [('(' + e + ')', 'num' if ty == 'num2' else ty) for e, ty in (g.plain(cols) + g.plain(cols))[:r.randint(1, 3)]]
+    if r.random() < 0.3:
+        keys.insert(r.randrange(len(keys) + 1), odd_key(g, cols))
     names = ', '.join(k for k, _ in keys)
     some = ', '.join(k for k, _ in keys[:1])
     group = r.choice([f'ROLLUP ({names})', f'CUBE ({names})', f'GROUPING SETS (({names}), ())', f'GROUPING SETS (({some}), ({names}), ({names}))',
@@ -133,6 +175,35 @@ def grouping_sets(g, depth):
     return f'SELECT {out} FROM {text} GROUP BY {group}{having}', outs
 
 
+def a_number(g):
+    """Of rows: a subquery that yields NULL or what is not negative."""
+    r = g.rnd
+    return r.choice(['(SELECT count(*) / 3 FROM f.t3)', '(SELECT min(abs(k)) FROM f.t1)', '(SELECT count(*) FROM f.t4 WHERE v > 2)', '((SELECT abs(max(v)) FROM f.t2) + 1)', '(SELECT NULL::int FROM f.t0 LIMIT 1)'])
+
+
+def total(g, depth):
+    """Forms with one answer: what the canonical query says is compared with the query itself."""
+    r = g.rnd
+    t = r.choice(['f.t0', 'f.t1', 'f.t3'])
+    n, m = r.choice([('1', '2'), ('3', '1'), ('1 + 1', '0'), (a_number(g), '1'), ('2', a_number(g)), (a_number(g), a_number(g))])
+    names = [('c0', 'int'), ('c1', 'int')]
+    tail = r.choice([f'OFFSET {m} LIMIT ({n})', f'OFFSET {m} FETCH FIRST ({n}) ROWS WITH TIES', f'FETCH FIRST ({n}) ROWS WITH TIES'])
+    key = r.choice(['7::int', "'x'::text", '(SELECT max(z.v) FROM f.t2 z WHERE z.k = q.k)', '(SELECT min(z.v) FROM f.t2 z)', 'generate_series(1, q.v % 3)'])
+    return '/* exact */ ' + r.choice([
+        f"SELECT k AS c0, v AS c1 FROM {t} q ORDER BY {r.choice(['k, v', 'v DESC, k', '2 NULLS FIRST, 1'])} {tail}",
+        f'SELECT DISTINCT k AS c0, v AS c1 FROM {t} q ORDER BY k, v {tail}',
+        f'SELECT DISTINCT ON (k, v) k AS c0, v AS c1 FROM {t} q ORDER BY k, v DESC {tail}',
+        f'SELECT DISTINCT ON (k, v) k AS c0, v AS c1 FROM {t} q ORDER BY v FETCH FIRST ({n}) ROWS WITH TIES',
+        f'SELECT k AS c0, count(*)::int AS c1 FROM {t} q GROUP BY k ORDER BY k {tail}',
+        f'SELECT k AS c0, v AS c1 FROM {t} q UNION ALL SELECT k, v FROM f.t2 ORDER BY 1, 2 {tail}',
+        f'SELECT q.k AS c0, (rank() OVER (ORDER BY q.v) IN (SELECT z.id FROM f.t2 z WHERE z.k = q.k))::int AS c1 FROM {t} q',
+        f'SELECT q.k AS c0, (rank() OVER (ORDER BY count(*)) > ANY (SELECT z.id FROM f.t2 z WHERE z.k = q.k))::int AS c1 FROM {t} q GROUP BY q.k',
+        f'SELECT q.k AS c0, count(*)::int AS c1, {key} AS c2, grouping({key}, q.k) AS c3 FROM {t} q GROUP BY {r.choice(["ROLLUP", "CUBE"])} ({key}, q.k)',
+        f'SELECT {key} AS c0, count(*)::int AS c1 FROM {t} q GROUP BY GROUPING SETS (({key}), (), (q.v))',
+        f'SELECT q.k AS c0, generate_series(1, q.v % 3) AS c1, rank() OVER (PARTITION BY generate_series(1, q.v % 3) ORDER BY q.k) AS c2 FROM {t} q',
+    ]), names
+
+
 def limit(g, depth):
     r = g.rnd
     if r.random() < 0.6:
@@ -147,6 +218,9 @@ def limit(g, depth):
         by = ' ORDER BY ' + ', '.join(str(i + 1) for i in range(r.randint(1, len(names))))
     n = r.choice([0, 1, 2, 2, 3, 5, 200])
     offset = f' OFFSET {r.randint(0, 3)}' if r.random() < 0.3 else ''
+    if r.random() < 0.25:
+        n = a_number(g)
+        offset = f' OFFSET {a_number(g)}' if offset and r.random() < 0.5 else offset
     if by and r.random() < 0.3:
         return f'{sql}{by}{offset} FETCH FIRST {n} ROWS WITH TIES', names
     return sql + by + offset + (f' LIMIT {n}' if not offset or r.random() < 0.8 else ''), names
@@ -173,7 +247,9 @@ def distinct_on(g, depth):
     by = ''
     if r.random() < 0.7:
         by = f' ORDER BY {key}' + order(g, cols).replace(' ORDER BY ', ', ')
-    return f'SELECT DISTINCT ON ({key}) {out} FROM {text}{by}' + (' LIMIT 3' if r.random() < 0.15 else ''), names
+    key += r.choice(['', '', ', ' + any_scalar(g, cols)])
+    tail = '' if r.random() < 0.75 else r.choice([' LIMIT 3', f' LIMIT {a_number(g)}', ' OFFSET 1 FETCH FIRST 2 ROWS WITH TIES', ' FETCH FIRST 2 ROWS WITH TIES'])
+    return f'SELECT DISTINCT ON ({key}) {out} FROM {text}{by}' + (tail if by or 'TIES' not in tail else ''), names
 
 
 def setop(g, depth):
@@ -191,7 +267,7 @@ def setop(g, depth):
     return sql, names
 
 
-KINDS = [windows, windows, windows, grouped_windows, grouping_sets, limit, top, distinct_on, setop]
+KINDS = [windows, windows, windows, grouped_windows, compared_windows, grouping_sets, limit, top, distinct_on, setop, total]
 
 
 def select(g, depth):
