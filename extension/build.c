@@ -390,7 +390,7 @@ build_outer(PgtBlock *block, JoinExpr *join)
 	block->maps = list_concat(block->maps, out.maps);
 }
 
-/* LEFT and RIGHT joins whose nullable side needs the rows of the other. */
+/* Joins whose nullable side needs the rows of the other. */
 static bool
 build_dependent(PgtBlock *block, JoinExpr *join)
 {
@@ -399,6 +399,11 @@ build_dependent(PgtBlock *block, JoinExpr *join)
 	Node *side = join->jointype == JOIN_LEFT ? join->rarg : join->larg;
 	RangeTblEntry *item = IsA(side, RangeTblRef) ? rt_fetch(((RangeTblRef *) side)->rtindex, query->rtable) : NULL;
 
+	if (pgt_is_dependent_full(query, join))
+	{
+		pgt_add_dependent_full(block, join);
+		return true;
+	}
 	if (join->jointype == JOIN_FULL || join->jointype == JOIN_INNER)
 		return false;
 	if (item != NULL && pgt_is_dependent(item) && join->jointype == JOIN_LEFT)

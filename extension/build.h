@@ -111,6 +111,8 @@ extern void pgt_add_dependent(PgtBlock *block, RangeTblEntry *item, List *rtinde
 extern bool pgt_is_dependent_side(Query *query, Node *side, Node *quals); /* of an outer join, on the other side */
 extern List *pgt_side_columns(Query *query, int rtindex);                 /* of an entry in such a side */
 extern void pgt_add_dependent_side(PgtBlock *block, Node *side, Node *quals);
+extern bool pgt_is_dependent_full(Query *query, JoinExpr *join);
+extern void pgt_add_dependent_full(PgtBlock *block, JoinExpr *join);
 
 /* build_whole.c */
 extern Query *pgt_whole_template(PgtLevel *level); /* of a subquery whose FROM clause itself refers to the outside */

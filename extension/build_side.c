@@ -3,7 +3,9 @@
  *
  * Where a FROM item on the nullable side refers to the other side, or a subquery in the join's condition refers to both,
  *     A LEFT JOIN R ON q    is read as    A LEFT JOIN LATERAL (SELECT all columns FROM R WHERE q) s ON true
- * which build_apply.c knows.  Range table indexes within R stay what they are; what refers to A, or further out, does so from one
+ * which build_apply.c knows.  A FULL JOIN R whose condition has such a subquery is that, and the rows of R that meet none of A:
+ *     ... UNION ALL SELECT NULLs, all columns FROM R WHERE NOT EXISTS (SELECT FROM A WHERE q)
+ * Range table indexes within R stay what they are; what refers to A, or further out, does so from one
  * level deeper.
  */
 #include "postgres.h"
@@ -234,4 +236,82 @@ pgt_add_dependent_side(PgtBlock *block, Node *side, Node *quals)
 	while ((rtindex = bms_next_member(inside, rtindex)) >= 0)
 		rtindexes = lappend_int(rtindexes, rtindex);
 	pgt_add_dependent(block, rte, rtindexes, &always);
+}
+
+/* --- FULL joins --- */
+
+bool
+pgt_is_dependent_full(Query *query, JoinExpr *join)
+{
+	return join->jointype == JOIN_FULL && join->quals != NULL && checkExprHasSubLink(join->quals) &&
+		   spans_walker(pgt_flatten_join_aliases(query, join->quals), entries_of(join->rarg));
+}
+
+static Node *
+meets_none(Query *query, Node *side, Node *quals)
+{
+	SubLink *s = makeNode(SubLink);
+	Query *q = side_query(query, side, quals, entries_of(side));
+
+	q->targetList = list_make1(makeTargetEntry((Expr *) makeBoolConst(true, false), 1, pstrdup("c1"), false));
+	s->subLinkType = EXISTS_SUBLINK;
+	s->subselect = (Node *) q;
+	s->location = -1;
+	return (Node *) make_notclause((Expr *) s);
+}
+
+static PgtEntryMap *
+map_of(PgtBlock *block, int rtindex)
+{
+	ListCell *lc;
+
+	foreach (lc, block->maps)
+		if (((PgtEntryMap *) lfirst(lc))->rtindex == rtindex)
+			return lfirst(lc);
+	return NULL;
+}
+
+/* What stands in the entry's columns where there are rows of one side only: its own, or NULLs. */
+static List *
+columns_alone(PgtEntryMap *like, PgtEntryMap *own)
+{
+	List *out = NIL;
+	ListCell *lc;
+
+	foreach (lc, like->exprs)
+	{
+		int n = foreach_current_index(lc);
+		Node *e = lfirst(lc);
+		Node *have = NULL;
+
+		if (e == NULL)
+			continue;
+		if (own != NULL && like->whole && n == list_length(like->exprs) - 1)
+			have = llast(own->exprs);
+		else if (own != NULL && n < list_length(own->exprs) - (own->whole ? 1 : 0))
+			have = list_nth(own->exprs, n);
+		out = lappend(out, have != NULL ? have : (Node *) makeNullConst(exprType(e), exprTypmod(e), exprCollation(e)));
+	}
+	return out;
+}
+
+void
+pgt_add_dependent_full(PgtBlock *block, JoinExpr *join)
+{
+	PgtBlock left = {block->level};
+	PgtBlock right = {block->level};
+	PgtOp *both = pgt_build_op(PGT_OP_UNION);
+	int ordinal = list_length(block->inputs) + 1;
+	List *targets = NIL;
+	ListCell *lc;
+
+	pgt_build_from(&left, join->larg);
+	pgt_add_dependent_side(&left, join->rarg, join->quals);
+	pgt_build_from(&right, join->rarg);
+	right.quals = lappend(right.quals, pgt_rebase(&right, meets_none(block->level->query, join->larg, join->quals)));
+	foreach (lc, left.maps)
+		targets = list_concat(targets, columns_alone(lfirst(lc), map_of(&right, ((PgtEntryMap *) lfirst(lc))->rtindex)));
+	both->children = list_make2(pgt_as_select(pgt_close_side(&left, block, ordinal, 0)), pgt_as_select(pgt_make_projection(right.inputs, right.quals, targets)));
+	pgt_op_describe(both);
+	block->inputs = lappend(block->inputs, both);
 }

@@ -1073,6 +1073,8 @@ FORMS = {       # the query has one answer
     'a set as a key of grouping sets': 'SELECT k, generate_series(1, v) AS s, count(*) AS n, sum(v) AS t FROM f.t1 GROUP BY GROUPING SETS ((k), (k, generate_series(1, v)), ())',
     'a set beside grouping sets': 'SELECT k, generate_series(1, k) AS s, count(*) AS n, generate_series(1, count(*)) AS t FROM f.t1 GROUP BY ROLLUP (k)',
     'a subquery about nothing as a key of grouping sets': 'SELECT k, (SELECT max(k) FROM f.t3) AS m, count(*) AS n FROM f.t1 GROUP BY ROLLUP (k, (SELECT max(k) FROM f.t3))',
+    'a subquery about both sides of a FULL join': 'SELECT l.id, r.v, to_jsonb(l) AS j, r IS NULL AS n FROM f.t1 l FULL JOIN f.t3 r ON l.k = r.k AND EXISTS (SELECT FROM f.t1 c WHERE c.k = l.v AND c.v <= r.v)',
+    'a subquery about both sides of a FULL join, below others': 'SELECT b.v, count(a.id) AS n FROM f.t2 d RIGHT JOIN (f.t1 a FULL JOIN (f.t3 b LEFT JOIN LATERAL generate_series(1, b.v) g ON true) ON a.k = b.k AND a.v IN (SELECT c.v FROM f.t1 c WHERE c.id <> g)) ON d.k = a.k GROUP BY b.v',
     'a set as a key of a window': 'SELECT k, generate_series(1, v) AS s, rank() OVER (PARTITION BY generate_series(1, v) ORDER BY k) AS r FROM f.t1',
     'a subquery as a key in a correlated subquery': 'SELECT a.id, (SELECT string_agg(q.n::text, \',\' ORDER BY q.n) FROM (SELECT (SELECT max(c.v) FROM f.t3 c WHERE c.k = b.v) AS m, count(*) AS n FROM f.t1 b WHERE b.k = a.k GROUP BY 1) q) AS l FROM f.t3 a',
     'a window by the order of peers in a correlated subquery': 'SELECT a.id, (SELECT min(q.n) FROM (SELECT last_value(b.v) OVER (ORDER BY b.v) AS n FROM f.t1 b WHERE b.k = a.k) q) AS l FROM f.t3 a',

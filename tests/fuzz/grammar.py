@@ -324,6 +324,10 @@ class Grammar:
             extra = ''
             if not full and r.random() < 0.3:
                 extra = ' AND ' + self.condition(left + right, 0)
+            if full and self.subs and r.random() < 0.4:     # nothing else can be run
+                z, c, d = self.fresh(), self.pick(left, 'int'), self.pick(right, 'int')
+                extra = ' AND ' + r.choice([f"{r.choice(['', 'NOT '])}EXISTS (SELECT FROM f.t2 {z} WHERE {z}.k = {c} AND {z}.v {r.choice(['=', '<', '<>'])} {d})",
+                                            f'{c} IN (SELECT {z}.k FROM f.t0 {z} WHERE {z}.v <> {d})', f'(SELECT count(*) FROM f.t4 {z} WHERE {z}.k IN ({c}, {d})) > 1'])
             return eq + extra
         if kind < 0.75:
             return f"{a} {r.choice(['<', '>', '<=', '<>'])} {b}"

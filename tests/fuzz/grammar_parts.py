@@ -200,6 +200,7 @@ def total(g, depth):
         f'SELECT q.k AS c0, (rank() OVER (ORDER BY count(*)) > ANY (SELECT z.id FROM f.t2 z WHERE z.k = q.k))::int AS c1 FROM {t} q GROUP BY q.k',
         f'SELECT q.k AS c0, count(*)::int AS c1, {key} AS c2, grouping({key}, q.k) AS c3 FROM {t} q GROUP BY {r.choice(["ROLLUP", "CUBE"])} ({key}, q.k)',
         f'SELECT {key} AS c0, count(*)::int AS c1 FROM {t} q GROUP BY GROUPING SETS (({key}), (), (q.v))',
+        f'SELECT q.k AS c0, p.v AS c1, (p.* IS NULL)::int AS c2, (q IS NULL)::int AS c3 FROM {t} q FULL JOIN f.t2 p ON q.k = p.k AND EXISTS (SELECT FROM f.t4 z WHERE z.k = q.v AND z.v >= p.v)',
         f'SELECT q.k AS c0, generate_series(1, q.v % 3) AS c1, rank() OVER (PARTITION BY generate_series(1, q.v % 3) ORDER BY q.k) AS c2 FROM {t} q',
     ]), names
 
