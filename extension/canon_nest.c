@@ -322,6 +322,7 @@ pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings)
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	Query *outer;
 	List *targets;
+	ListCell *lc;
 
 	if (query->setOperations != NULL || query->hasTargetSRFs || contain_var_clause(wc->startOffset) ||
 		checkExprHasSubLink(query->limitCount) || checkExprHasSubLink(query->limitOffset))
@@ -333,6 +334,10 @@ pgt_nest_window(Query *query, WindowClause *wc, PgtFindings *findings)
 	*outer = *query;
 	outer->targetList = targets;
 	outer->windowClause = unnamed(query->windowClause);
+	/* the others' keys stay below, with their functions */
+	foreach (lc, outer->windowClause)
+		if (!same_window(lfirst(lc), wc))
+			((WindowClause *) lfirst(lc))->partitionClause = ((WindowClause *) lfirst(lc))->orderClause = NIL;
 	outer->rtable = list_make1(entry_over(inner_query(&cxt, &inner)));
 	ref->rtindex = 1;
 	outer->jointree = makeFromExpr(list_make1(ref), NULL);
