@@ -55,6 +55,7 @@ typedef struct RefreshContext
 	Snapshot s1; /* registered with the transaction's resource owner */
 	PgtFrontier *frontier;
 	TimestampTz taken_at;
+	XLogRecPtr await; /* must be applied before buffers are read; invalid: the caller sees to that (the consumer knows its progress) */
 } RefreshContext;
 
 /* One ST on its way to S1. */
@@ -130,6 +131,7 @@ start_context(void)
 	CommandCounterIncrement();
 	context->s1 = RegisterSnapshotOnOwner(GetLatestSnapshot(), TopTransactionResourceOwner);
 	context->taken_at = GetCurrentTimestamp();
+	context->await = InvalidXLogRecPtr;
 	{
 		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 
@@ -214,6 +216,7 @@ XLogRecPtr
 pgt_refresh_begin(List *sts, bool sync)
 {
 	List *ordered = list_copy(sts);
+	XLogRecPtr barrier;
 	ListCell *lc;
 
 	check_transaction();
@@ -223,13 +226,10 @@ pgt_refresh_begin(List *sts, bool sync)
 	foreach (lc, ordered)
 		lock_sources(lfirst(lc));
 	start_context();
-	return pgt_barrier_emit(sync);
-}
-
-void
-pgt_refresh_wait(XLogRecPtr lsn)
-{
-	pgt_barrier_wait(lsn);
+	barrier = pgt_barrier_emit(sync);
+	if (sync)
+		context->await = barrier;
+	return barrier;
 }
 
 /* ---------- what has changed ---------- */
@@ -301,6 +301,9 @@ collect_table(Refresh *r, int i, PgtSourceFrontier *old, PgtSourceFrontier *new)
 	if (r->diff_reason)
 		return;
 
+	/* not before: until the locks were there, the refresh before this one may have been the diff that this one expected to be */
+	if (!XLogRecPtrIsInvalid(context->await))
+		pgt_barrier_wait(context->await);
 	delta = r->deltas[i] = pgt_buffer_read(source, old->snapshot, context->frontier);
 	r->result.leftover |= delta->leftover;
 	r->diff_reason = r->unknown = delta->diff_reason;
@@ -797,17 +800,12 @@ pgt_refresh_dry_run(PgtStreamTable *st)
 PgtRefreshResult
 pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 {
-	bool by_diff = st->needs_reinit || !st->is_populated;
-	XLogRecPtr lsn;
-
 	check_transaction();
 	pgt_refuse_blown(st);
 	/* A barrier behind a large commit takes long: let it pass before anything is locked. */
-	if (!by_diff)
+	if (!st->needs_reinit && st->is_populated)
 		pgt_barrier_wait(pgt_barrier_emit(true));
-	lsn = pgt_refresh_begin(list_make1(st), true);
-	if (!by_diff)
-		pgt_barrier_wait(lsn);
+	(void) pgt_refresh_begin(list_make1(st), true);
 	return pgt_refresh_apply(st, initiated_by, 0);
 }
 

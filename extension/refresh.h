@@ -27,14 +27,12 @@ typedef struct PgtRefreshResult
 
 /*
  * Lock these STs (pgt_id order) and their sources, take S1, write and flush a barrier.  Returns its LSN.  READ COMMITTED only;
- * refuses when this transaction has written one of the sources.  `sync`: ask the consumer to write progress at once.
+ * refuses when this transaction has written one of the sources.  `sync`: ask the consumer to write progress at once; apply waits for it
+ * before it reads a buffer.  Without, the caller waits.
  */
 extern XLogRecPtr pgt_refresh_begin(List *sts, bool sync);
 
-/* Wait until the consumer has applied `lsn`; ERRCODE_LOCK_NOT_AVAILABLE-class error with hint after barrier_timeout. */
-extern void pgt_refresh_wait(XLogRecPtr lsn);
-
-/* Bring one ST of the context to S1. */
+/* Bring one ST of the context to S1; an error with a hint when what it has to wait for takes longer than barrier_timeout. */
 extern PgtRefreshResult pgt_refresh_apply(PgtStreamTable *st, const char *initiated_by, TimestampTz due);
 
 /*
