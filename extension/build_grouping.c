@@ -37,7 +37,10 @@ grouping_value(GroupingFunc *g, List *refs)
 	return makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(value), false, true);
 }
 
-/* Is it one of these expressions, seen from inside the subqueries? */
+/*
+ * Is it one of these expressions, seen from inside the subqueries?  There the server knows grouped columns only: of ROLLUP (f(a), a) a subquery
+ * that says f(a) computes f of the set's a, which may be NULL.
+ */
 static bool
 is_one_of(List *exprs, Node *node, int depth)
 {
@@ -45,14 +48,11 @@ is_one_of(List *exprs, Node *node, int depth)
 
 	if (depth == 0)
 		return list_member(exprs, node);
+	if (!IsA(node, Var) || (int) ((Var *) node)->varlevelsup != depth)
+		return false;
 	foreach (lc, exprs)
-	{
-		Node *e = copyObject(lfirst(lc));
-
-		IncrementVarSublevelsUp(e, depth, 0);
-		if (contain_var_clause(lfirst(lc)) && equal(e, node))
+		if (IsA(lfirst(lc), Var) && lfirst_node(Var, lc)->varno == ((Var *) node)->varno && lfirst_node(Var, lc)->varattno == ((Var *) node)->varattno)
 			return true;
-	}
 	return false;
 }
 

@@ -162,10 +162,12 @@ meeting_or_null(PgtDeltaCtx *cxt, const PgtOp *join, int of, int by, PgtFrom row
 	null = pgt_enr_of(cxt, "k", psprintf("SELECT k.c1 FROM %s k WHERE %s", keys, pgt_is_null(exprType(key), "k.c1")), list_make1(keys));
 	usable = pgt_enr_of(cxt, "k", psprintf("SELECT k.c1 FROM %s k WHERE (SELECT pg_catalog.count(*) FROM %s n) = 0", keys, null), list_make1(keys));
 	without = pgt_enr_of(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE %s", cols, post, of, unknown), list_make1(keys));
+	/* another child may need the same rows: so it is asked below whether these are wanted here */
 	others = pgt_enr_of(cxt, "p", psprintf("SELECT %s FROM (%s) a%d WHERE NOT %s", cols, post, of, unknown), list_make1(null));
 	opno = pgt_binds((Node *) ((BooleanTest *) lfirst(lc))->arg, of, bms_make_singleton(by), &column, &key);
-	post = psprintf("SELECT %s FROM %s k JOIN (%s) a%d ON (%s) %s k.c1 UNION ALL SELECT * FROM %s p UNION ALL SELECT * FROM %s p", cols, usable, post, of,
-					pgt_expr(column, join->children), pgt_operator_name(opno), without, others);
+	post = psprintf("SELECT %s FROM %s k JOIN (%s) a%d ON (%s) %s k.c1 UNION ALL SELECT * FROM %s p UNION ALL "
+					"SELECT * FROM %s p WHERE (SELECT pg_catalog.count(*) FROM %s n) > 0",
+					cols, usable, post, of, pgt_expr(column, join->children), pgt_operator_name(opno), without, others, null);
 	if (list_length(join->quals) == 1)
 		return psprintf("(%s)", post);
 	return psprintf("(SELECT %s FROM (%s OFFSET 0) a%d WHERE EXISTS (SELECT 1 FROM %s a%d WHERE %s))", cols, post, of, rows, by,

@@ -890,6 +890,18 @@ CASES.update({
         'transactions': [["INSERT INTO f.t3 (k, v) VALUES (1, 11), (NULL, 1)"], ["INSERT INTO f.t1 (k, v) VALUES (3, NULL), (2, 2)"], ["DELETE FROM f.t3 WHERE k IS NULL"], ["UPDATE f.t3 SET k = NULL, v = 2"],
                          ["DELETE FROM f.t1 WHERE k = 1", "UPDATE f.t3 SET k = 2"], ["DELETE FROM f.t1"]],
     },
+    'an expression that is a key of grouping sets, in a subquery': {        # there it is computed from the set's columns, which may be NULL
+        'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 10), (2, 20), (NULL, 30), (6, 1)"],
+        'query': '/* exact */ SELECT k, coalesce(k, 7) AS e, count(*) AS n, (SELECT count(*) FROM f.t3 b WHERE b.k < coalesce(t.k, 7)) AS c FROM f.t1 t GROUP BY ROLLUP (coalesce(k, 7), k) '
+                 'HAVING (SELECT count(*) FROM f.t3 b WHERE b.k < coalesce(t.k, 7)) > 0',
+        'transactions': [["INSERT INTO f.t3 (k) VALUES (0), (5)"], ["INSERT INTO f.t1 (k) VALUES (7), (NULL)"], ["DELETE FROM f.t3 WHERE k < 5"], ["DELETE FROM f.t1 WHERE k = 1"], ["DELETE FROM f.t1"]],
+    },
+    'NOT IN, with rows for all and rows by keys at once': {        # a NULL goes from one subquery, other values from the other: no row is touched twice
+        'setup': ["INSERT INTO f.t1 (id, v) VALUES (1, 1), (2, 2), (3, NULL), (4, 3)", "INSERT INTO f.t3 (id, v) VALUES (1, 1), (2, 2), (3, 3)", "INSERT INTO f.t2 (id, k, v) VALUES (1, 0, 1), (2, 0, 3), (3, 0, NULL)"],
+        'query': 'SELECT a.id, a.v FROM f.t1 a WHERE a.v NOT IN (SELECT b.v FROM f.t3 b WHERE a.v IN (SELECT c.v FROM f.t2 c LEFT JOIN f.t4 m ON m.id < a.id))',
+        'transactions': [["DELETE FROM f.t3 WHERE v < 3", "DELETE FROM f.t2 WHERE v IS NULL"], ["INSERT INTO f.t3 (id, v) VALUES (4, NULL)", "DELETE FROM f.t2 WHERE v = 1", "INSERT INTO f.t2 (id, k, v) VALUES (9, 0, 2)"],
+                         ["DELETE FROM f.t3", "INSERT INTO f.t2 (id, k, v) VALUES (5, 0, NULL)"], ["INSERT INTO f.t3 (id, v) VALUES (1, 1), (2, NULL)", "DELETE FROM f.t2"]],
+    },
     'a subquery as a key of grouping sets': {
         'setup': ["INSERT INTO f.t1 (k, v) VALUES (1, 1), (1, 2), (2, 1), (NULL, 2)", "INSERT INTO f.t3 (k, v) VALUES (1, 10), (2, 20), (NULL, 30)"],
         'query': '/* exact */ SELECT (SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k) AS m, t.v, sum(t.k) AS s FROM f.t1 t GROUP BY CUBE ((SELECT max(b.v) FROM f.t3 b WHERE b.k = t.k), t.v)',
