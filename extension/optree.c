@@ -119,9 +119,9 @@ pgt_op_is_self(const PgtOp *op)
 int
 pgt_op_self(const PgtOp *op)
 {
-	int last = op->kind == PGT_OP_SELECT && !op->clock ? list_length(op->children)
+	int last = op->kind == PGT_OP_SELECT && !op->clock                               ? list_length(op->children)
 			   : (op->kind == PGT_OP_OUTER && !op->full) || op->kind == PGT_OP_APPLY ? 1
-																					  : 0;
+																					 : 0;
 
 	for (int i = 1; i <= last; i++)
 		if (pgt_op_is_self(pgt_op_child(op, i)) || pgt_op_self(pgt_op_child(op, i)) > 0)
