@@ -800,12 +800,18 @@ pgt_refresh_dry_run(PgtStreamTable *st)
 PgtRefreshResult
 pgt_refresh_now(PgtStreamTable *st, const char *initiated_by)
 {
+	bool by_diff = st->needs_reinit || !st->is_populated;
+	XLogRecPtr lsn;
+
 	check_transaction();
 	pgt_refuse_blown(st);
 	/* A barrier behind a large commit takes long: let it pass before anything is locked. */
-	if (!st->needs_reinit && st->is_populated)
+	if (!by_diff)
 		pgt_barrier_wait(pgt_barrier_emit(true));
-	(void) pgt_refresh_begin(list_make1(st), true);
+	lsn = pgt_refresh_begin(list_make1(st), true);
+	/* waiting is no part of what a refresh costs; where this turns out to be no diff, apply waits */
+	if (!by_diff)
+		pgt_barrier_wait(lsn);
 	return pgt_refresh_apply(st, initiated_by, 0);
 }
 
