@@ -190,9 +190,8 @@ rows_taken(PgtStore *store, const PgtTarget *target)
 					delta_name(target), target->st, value_match(store));
 }
 
-/* d: as many copies of each row of the delta as come */
-static char *
-rows_coming(const char *delta)
+char *
+pgt_rows_coming(const char *delta)
 {
 	return psprintf("(SELECT d.*, pg_catalog.generate_series(1, d.w) AS copy FROM %s d WHERE d.w > 0) d", delta);
 }
@@ -299,7 +298,7 @@ paired_rows(PgtStore *store, const PgtTarget *target, bool *checked)
 	return psprintf("SELECT CASE WHEN n.rn IS NULL THEN 'd' WHEN o.tid IS NULL THEN 'i' ELSE 'u' END::\"char\" AS op, o.tid, %s FROM "
 					"%s FULL JOIN (SELECT d.*, pg_catalog.row_number() OVER (PARTITION BY %s) AS rn FROM %s) n ON %so.rn = n.rn",
 					pgt_columns("n", store->nvisible, 0), old_rows_numbered(store, target, checked), row_key_list(store, "d"),
-					rows_coming(delta_name(target)), on.data);
+					pgt_rows_coming(delta_name(target)), on.data);
 }
 
 /*
@@ -345,7 +344,7 @@ bag_steps(PgtStore *store, const PgtTarget *target)
 	take->seqscan_off = has_index(store, target);
 	return list_make2(take, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
 									 psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", target->st, pgt_store_columns(store, store->nvisible),
-											  pgt_columns("d", store->nvisible, 0), rows_coming(delta_name(target)))));
+											  pgt_columns("d", store->nvisible, 0), pgt_rows_coming(delta_name(target)))));
 }
 
 List *

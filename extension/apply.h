@@ -15,6 +15,9 @@ extern List *pgt_apply_bag(PgtStore *store, const PgtTarget *target, const char 
 /* "ctid = ANY (...)": the rows of the ST that __pgt_delta takes away; fails when it does not hold them. */
 extern char *pgt_expected_victims(PgtStore *store, const PgtTarget *target);
 
+/* FROM item d: each row of the delta that comes, as often as it comes. */
+extern char *pgt_rows_coming(const char *delta);
+
 /* Programs that compare a bag with `rows`, a statement of c1..cn: diff.c */
 extern List *pgt_diff_bag(PgtStore *store, const PgtTarget *target, const char *rows);
 

@@ -18,19 +18,6 @@
 
 /* --- conditions --- */
 
-static bool
-any_binds(List *quals, int of, Bitmapset *by)
-{
-	Node *column;
-	Node *key;
-	ListCell *lc;
-
-	foreach (lc, quals)
-		if (OidIsValid(pgt_binds(lfirst(lc), of, by, &column, &key)))
-			return true;
-	return false;
-}
-
 /* What touching conditions say of these children and no other. */
 static List *
 quals_within(const PgtOp *op, Bitmapset *members)
@@ -72,7 +59,7 @@ reach(const PgtOp *op, int start, Bitmapset *wanted)
 
 		grew = false;
 		while ((j = bms_next_member(wanted, j)) >= 0)
-			if (!bms_is_member(j, out) && any_binds(quals_with(op, out, j), j, out))
+			if (!bms_is_member(j, out) && pgt_any_binds(quals_with(op, out, j), j, out))
 			{
 				out = bms_add_member(out, j);
 				grew = true;
@@ -307,7 +294,7 @@ pgt_touched_by(PgtDeltaCtx *cxt, const PgtOp *op, int ordinal, PgtFrom delta)
 	PgtOp join = direct_join(op, ordinal);
 	int m = 1;
 
-	if (bms_num_members(members) == 1 || !any_binds(quals_with(op, members, 1), 1, members))
+	if (bms_num_members(members) == 1 || !pgt_any_binds(quals_with(op, members, 1), 1, members))
 		return meeting(cxt, &join, 1, ordinal, delta);
 	join.quals = quals_within(op, members);
 	while ((m = bms_next_member(members, m)) >= 0)
@@ -330,7 +317,7 @@ pgt_near_by(const PgtOp *op, int ordinal)
 		if (bms_is_member(ordinal, pull_varnos(NULL, lfirst(lc))))
 			all = bms_join(all, pull_varnos(NULL, lfirst(lc)));
 	all = bms_del_member(all, ordinal);
-	if (!any_binds(quals, ordinal, all))
+	if (!pgt_any_binds(quals, ordinal, all))
 		return bms_make_singleton(1);
 	if (bms_equal(reach(op, bms_next_member(all, -1), all), all))
 		return all;
@@ -356,7 +343,7 @@ pgt_wants_bag(const PgtOp *op, int ordinal)
 
 	if (!bms_equal(by, bms_make_singleton(1)))
 		return pgt_has_agg(pgt_op_child(op, ordinal)) || bms_next_member(by, ordinal) > 0;
-	return !any_binds(join.quals, ordinal, by) && any_binds_or_null(join.quals, ordinal, 1);
+	return !pgt_any_binds(join.quals, ordinal, by) && any_binds_or_null(join.quals, ordinal, 1);
 }
 
 /* Post rows of child `ordinal` that touched rows see; froms: the rows of those it is near by. */

@@ -101,8 +101,8 @@ plain_diff(PgtStore *store, const PgtTarget *target, const char *rows)
 	steps = lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_DELETED, NULL,
 									psprintf("DELETE FROM %s WHERE %s", target->st, pgt_expected_victims(store, target))));
 	return lappend(steps, pgt_step(PGT_STEP_DML, PGT_COUNT_INSERTED, NULL,
-								   psprintf("INSERT INTO %s (%s) SELECT %s FROM __pgt_delta d, pg_catalog.generate_series(1, d.w) WHERE d.w > 0",
-											target->st, pgt_store_columns(store, store->nvisible), cols)));
+								   psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", target->st, pgt_store_columns(store, store->nvisible), cols,
+											pgt_rows_coming("__pgt_delta"))));
 }
 
 List *

@@ -26,6 +26,7 @@ extern void pgt_template_touches(PgtOp *op);
  * once?  The operator, and the two sides.
  */
 extern Oid pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key);
+extern bool pgt_any_binds(List *quals, int of, Bitmapset *by); /* does one of them? */
 
 /* Are the subquery's rows those of its FROM and WHERE, each by itself? */
 extern bool pgt_yields_its_rows(const Query *sub);

@@ -77,6 +77,19 @@ pgt_binds(Node *qual, int of, Bitmapset *by, Node **column, Node **key)
 	return InvalidOid;
 }
 
+bool
+pgt_any_binds(List *quals, int of, Bitmapset *by)
+{
+	Node *column;
+	Node *key;
+	ListCell *lc;
+
+	foreach (lc, quals)
+		if (OidIsValid(pgt_binds(lfirst(lc), of, by, &column, &key)))
+			return true;
+	return false;
+}
+
 typedef struct FlattenContext
 {
 	List *levels;
@@ -414,19 +427,6 @@ conjuncts_about(List *conjuncts, int child, Bitmapset *among)
 	return out;
 }
 
-static bool
-is_bound(List *conjuncts, int child, Bitmapset *by)
-{
-	Node *column;
-	Node *key;
-	ListCell *lc;
-
-	foreach (lc, conjuncts)
-		if (OidIsValid(pgt_binds(lfirst(lc), child, by, &column, &key)))
-			return true;
-	return false;
-}
-
 /*
  * EXISTS (c WHERE EXISTS (b WHERE b.y = c.y AND b.x = a.x)): no equality leads from c outwards, but one leads inwards to b, and from there to
  * the first child.  So here b is asked first, by what it has in common with the first child alone, and c after it.  Whatever else is around is
@@ -447,7 +447,7 @@ turn_around(TouchContext *cxt)
 		Bitmapset *both = bms_add_member(bms_make_singleton(r->by), 1);
 		List *shared = conjuncts_about(by, r->of, bms_add_member(bms_copy(both), r->of));
 
-		if (is_bound(of, r->of, bms_add_range(NULL, 1, r->of - 1)) || !is_bound(by, r->by, first) || !is_bound(shared, r->of, both))
+		if (pgt_any_binds(of, r->of, bms_add_range(NULL, 1, r->of - 1)) || !pgt_any_binds(by, r->by, first) || !pgt_any_binds(shared, r->of, both))
 			continue;
 		lfirst(list_nth_cell(cxt->op->touches, r->by - 2)) = conjuncts_about(by, 0, both);
 		lfirst(list_nth_cell(cxt->op->touches, r->of - 2)) = list_concat_copy(list_nth(cxt->op->touches, r->of - 2), shared);

@@ -5,15 +5,5 @@
 cluster_new
 extension_new
 consumer_start
-out=$PGT_DIR/flatness.out
-/usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" ${SHAPES:+--shapes "$SHAPES"} > "$out" 2>&1
-result=$?
-while read -r line; do
-	case $line in
-		"ok - "*) pass "${line#ok - }" ;;
-		"not ok - "*) fail "${line#not ok - }" ;;
-		*) echo "# $line" ;;
-	esac
-done < "$out"
-check_eq "everything was measured" "$result" 0
+checks_of "everything was measured" /usr/bin/python3 -u "$PGT_TOP/tests/bench/flatness.py" --sizes "${SIZES:-10000,100000}" ${SHAPES:+--shapes "$SHAPES"}
 done_testing

@@ -5,17 +5,7 @@
 cluster_new "pg_trickle.min_schedule_seconds=0"
 extension_new
 consumer_start
-out=$PGT_DIR/nexmark.out
 seed=${SEED:-$((RANDOM + 1))}
 echo "# seed $seed"
-/usr/bin/python3 -u "$PGT_TOP/tests/nexmark/nexmark.py" check --seed "$seed" --seconds "${SECONDS_MAX:-8}" > "$out" 2>&1
-result=$?
-while read -r line; do
-	case $line in
-		"ok - "*) pass "${line#ok - }" ;;
-		"not ok - "*) fail "${line#not ok - }" ;;
-		*) echo "# $line" ;;
-	esac
-done < "$out"
-check_eq "everything was looked at" "$result" 0
+checks_of "everything was looked at" /usr/bin/python3 -u "$PGT_TOP/tests/nexmark/nexmark.py" check --seed "$seed" --seconds "${SECONDS_MAX:-8}"
 done_testing

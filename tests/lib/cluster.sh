@@ -272,6 +272,23 @@ st_difference()
 	q "$sql"
 }
 
+# checks_of WHAT COMMAND...: a program that reports `ok - name` and `not ok - name` lines itself; WHAT: it came to its end.
+checks_of()
+{
+	local what=$1 out=$PGT_DIR/checks.out line result
+	shift
+	"$@" > "$out" 2>&1
+	result=$?
+	while read -r line; do
+		case $line in
+			"ok - "*) pass "${line#ok - }" ;;
+			"not ok - "*) fail "${line#not ok - }" ;;
+			*) echo "# $line" ;;
+		esac
+	done < "$out"
+	check_eq "$what" "$result" 0
+}
+
 # assert_st_equal ST [what]: refreshes ST, then compares it with its query.  Writers must be quiet.
 assert_st_equal()
 {
